@@ -127,9 +127,12 @@ def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI path of this endpoint; the components of its response are added to ``schemas``."""
     name = {"name": "source", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     operation = openapi_operation("receive_webhook", WebhookResponse, schemas, [name])
-    body = {
-        "required": True,
-        "description": "what the CRM sends, as the source's mapping reads it",
-        "content": {"application/json": {"schema": {}}, "text/xml": {"schema": {"type": "string"}}},
+    operation["responses"]["200"]["content"]["text/xml"] = {"schema": {"type": "string"}}
+    schemas["WebhookMessage"] = {
+        "description": "What a CRM sends by itself, as the mapping of the source reads it.",
+        "type": ["object", "array"],
     }
+    message = {"$ref": "#/components/schemas/WebhookMessage"}
+    content = {"application/json": {"schema": message}, "text/xml": {"schema": {"type": "string"}}}
+    body = {"required": True, "content": content}
     return {PATH: {"post": operation | {"requestBody": body}}}

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from serving.webhooks.settings import Subscription
 
 logger = logging.getLogger("leadloop")
-# The longest attempt ends well before the lease does, so that no two workers send messages of one lead.
+# So much longer than the longest attempt a lease lasts: no two workers send messages of one lead.
 _LEASE = "webhooks"
-_LEASE_SECONDS, _RENEW_SECONDS = 60.0, 10.0
+_LEASE_MARGIN, _RENEW_SECONDS = 10.0, 3.0
 _POLL_SECONDS = 1.0
 _AT_ONCE = 8
 # Seconds to wait after the first failure; each further one doubles them, up to an hour.
@@ -113,6 +113,7 @@ class WebhookDelivery:
         self._subscriptions = {each.name: each for each in subscriptions}
         self._sender = sender
         self._holder = uuid4().hex
+        self._longest = max((each.timeout for each in self._subscriptions.values()), default=0.0)
         self._held_until = 0.0
         self._stopped = asyncio.Event()
         # Taken by the receiver, while the database could not be told.
@@ -148,18 +149,18 @@ class WebhookDelivery:
     @property
     def _may_send(self) -> bool:
         """Whether the lease lasts longer than an attempt can."""
-        longest = max((each.timeout for each in self._subscriptions.values()), default=0.0)
-        return time.monotonic() + 2 * longest < self._held_until
+        return time.monotonic() + self._longest < self._held_until
 
     async def _hold_lease(self) -> None:
         while not self._stopped.is_set():
             with suppress(LogUnavailable):
                 started = time.monotonic()
+                seconds = self._longest + _LEASE_MARGIN
                 claim = partial(
-                    take_lease, name=_LEASE, holder=self._holder, now=time.time(), seconds=_LEASE_SECONDS
+                    take_lease, name=_LEASE, holder=self._holder, now=time.time(), seconds=seconds
                 )
                 if await self._journal.writer.write(claim):
-                    self._held_until = started + _LEASE_SECONDS
+                    self._held_until = started + seconds
                     await self._give_up_old()
             await self._sleep(_RENEW_SECONDS if self._may_send else _POLL_SECONDS)
 
@@ -202,9 +203,8 @@ class WebhookDelivery:
             await self._remove(message)
             return
         # Its lead may have been erased since it was read.
-        if not self._may_send or not await self._journal.read(
-            lambda: is_waiting(self._journal.writer.log, message.message_id)
-        ):
+        query = partial(is_waiting, message_id=message.message_id)
+        if not await self._journal.read(lambda: query(self._journal.writer.log)) or not self._may_send:
             return
         attempt = await sender.send(message.message_id, message.payload)
         pause.note(attempt, time.time())

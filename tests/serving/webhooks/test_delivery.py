@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.database import writing
 from serving.decision_log.settings import LogSettings, LogUnavailable
-from serving.decision_log.statements import erase, probe_writable
+from serving.decision_log.statements import erase, probe_writable, prune
 from serving.decision_log.tables import WEBHOOK_MESSAGES
 from serving.webhooks import delivery as module
 from serving.webhooks.delivery import WebhookDelivery, retry_delay
@@ -290,6 +290,32 @@ async def test_no_message_is_added_of_a_lead_that_was_erased_since_its_request_c
         erase(connection, "ada", int(time.time()))
         add_messages(connection, [message("ada", "late"), message("bob", "b")], time.time(), came)
     assert [each.lead_id for each in due_messages(journal.writer.log, "sales", time.time(), 10)] == ["bob"]
+
+
+async def test_a_message_that_was_read_before_its_lead_was_erased_is_not_sent(journal, receiver, monkeypatch):
+    await add(journal, message("ada", "a"), message("bob", "b"))
+    read = module.due_messages
+
+    def erase_meanwhile(log, **options):
+        found = read(log, **options)
+        with writing(log).begin() as connection:
+            erase(connection, "ada", int(time.time()))
+        return found
+
+    monkeypatch.setattr(module, "due_messages", erase_meanwhile)
+    async with delivering(journal, receiver):
+        await until(lambda: waiting(journal) == 0)
+    assert receiver.payloads() == ["b"]
+
+
+async def test_retention_reaches_messages(journal):
+    await add(journal, message("ada", "a"), message("bob", "b"))
+    with writing(journal.writer.log).begin() as connection:
+        old = update(WEBHOOK_MESSAGES).where(WEBHOOK_MESSAGES.c.lead_id == "ada")
+        connection.execute(old.values(created_at=1_000, given_up=1))
+        prune(connection, 2_000, 100)
+    assert dead_letters(journal.writer.log, None, 10) == []
+    assert waiting(journal) == 1
 
 
 async def test_a_transaction_that_is_rolled_back_sends_nothing(journal, receiver):
