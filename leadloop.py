@@ -344,6 +344,9 @@ def serve(
         float,
         typer.Option(help="Share of leads on no list.", min=0, max=1, envvar="LEADLOOP_CONTROL"),
     ] = 0.0,
+    rescore: Annotated[
+        bool, typer.Option(help="Keep the scores of the store's leads current.", envvar="LEADLOOP_RESCORE")
+    ] = True,
     handover: Annotated[
         Path | None,
         typer.Option(help="Who takes which leads, and who is left out.", envvar="LEADLOOP_HANDOVER"),
@@ -377,6 +380,7 @@ def serve(
         name,
         host_names(" ".join(allowed_host or ())),
         control,
+        rescore,
         handover,
     )
     run(settings, Address(host, port), workers, announce)

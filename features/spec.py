@@ -228,6 +228,17 @@ class FeatureSet:
         return frozenset(spec.name for spec in self.specs if spec.unit == "words")
 
     @property
+    def aging(self) -> frozenset[str]:
+        """The features that grow with a lead's age, and with the time since its last touchpoint."""
+        return frozenset(
+            spec.name
+            for spec in self.specs
+            if spec.name == "lead.age"
+            or (spec.source, spec.reduce, spec.within, spec.kind, spec.where)
+            == ("touchpoints", "recency", None, (), ())
+        )
+
+    @property
     def extractions(self) -> tuple[ColumnExtraction, ...]:
         """What is read out of plain columns of the leads and accounts."""
         return tuple(

@@ -65,6 +65,9 @@ class ModelCard:
         project: The project that it was trained for; "" of earlier releases, and then it is anybody's.
         fairness: How it treats groups by chosen columns, as ``training.analysis.fairness`` writes it; empty
             where none were chosen.
+        closed_stages: The stages that close a lead, the target among them; none of earlier releases and of
+            flat exports.
+        reopen_stages: The stages that open a closed lead again.
     """
 
     label: str
@@ -100,6 +103,8 @@ class ModelCard:
     names: dict[str, DisplayText] = field(default_factory=dict)
     project: str = ""
     fairness: dict[str, Any] = field(default_factory=dict)
+    closed_stages: tuple[str, ...] = ()
+    reopen_stages: tuple[str, ...] = ()
 
     @property
     def base_rate(self) -> float:

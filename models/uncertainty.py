@@ -39,7 +39,11 @@ NOTHING = PiecewiseLinearTerm((0.0,), (0.0,))
 InsufficiencyCode = Literal[
     "too_few_outcomes", "no_signal", "unseen_value", "outside_range", "too_wide", "no_account", "dormant"
 ]
+# A lead that is older, or silent for longer, than any in training: a state of the lead rather than a doubt
+# about its score, so it goes before all doubts but those that concern the model.
 DORMANT: InsufficiencyCode = "dormant"
+# The place in ``watched`` that stands for it.
+DORMANT_PLACE = -2
 # Too few outcomes concern the model: its number would be the same guess for every lead. All else concerns a
 # lead whose number is the best there is, or (no signal) a rate that is known well: it stays.
 WITHHELD: frozenset[InsufficiencyCode] = frozenset({"too_few_outcomes"})
@@ -176,6 +180,8 @@ class ScoreUncertainty:
         misfit_trees: Where outcomes deviate from scores by more than chance. Default none.
         attenuation: ``ATTENUATION`` where the interval is centred on the likely log-odds of a lead rather
             than on those of its mean probability. Default 0, as in models of early releases.
+        aging: Features that grow with a lead's age or silence: beyond their range in training it is dormant.
+            Default none, as in models of early releases.
     """
 
     half: PiecewiseLinearTerm
@@ -185,6 +191,7 @@ class ScoreUncertainty:
     missing: int = 0
     misfit_trees: tuple[MisfitTree, ...] = ()
     attenuation: float = 0.0
+    aging: tuple[FeatureSupport, ...] = ()
 
     def half_width(self, row: list[float], log_odds: float) -> tuple[float, int]:
         """Half the width of the interval of one encoded lead.
@@ -195,7 +202,7 @@ class ScoreUncertainty:
 
         Returns:
             Half the width in log-odds, and the place in ``watched`` of its first unusual feature, -1 without
-            one.
+            one, ``DORMANT_PLACE`` where the lead is dormant.
         """
         half, first = self.half.at_scalar(log_odds), -1
         squared = half * half
@@ -205,6 +212,8 @@ class ScoreUncertainty:
             if support.is_unusual(row[support.source]):
                 first = index if first < 0 else first
                 squared += self._squared_widenings[index]
+        if any(row[each.source] > each.high for each in self.aging):
+            first = DORMANT_PLACE
         return math.sqrt(squared), first
 
     def half_widths(
@@ -217,7 +226,7 @@ class ScoreUncertainty:
             log_odds: (n,) their calibrated log-odds.
 
         Returns:
-            (n,) half widths in log-odds, and (n,) places in ``watched``, -1 without an unusual feature.
+            (n,) half widths in log-odds, and (n,) places as ``half_width`` gives them.
         """
         half, first = self.half.at(log_odds), np.full(len(matrix), -1)
         squared = half * half
@@ -227,6 +236,8 @@ class ScoreUncertainty:
             unusual = support.unusual(matrix[:, support.source])
             first[unusual & (first < 0)] = index
             squared[unusual] += self._squared_widenings[index]
+        for each in self.aging:
+            first[matrix[:, each.source] > each.high] = DORMANT_PLACE
         return np.sqrt(squared), first
 
     def bounds(self, log_odds: float, half: float) -> tuple[float, float]:
@@ -273,7 +284,7 @@ class ScoreUncertainty:
 
         Args:
             half: Half the width of its interval.
-            first: The place in ``watched`` of its first unusual feature, -1 without one.
+            first: The place that ``half_width`` gives.
             lang: Language of the message. Default English.
             titles: What features are called for people in this language, by name. Default: their names.
 
@@ -294,13 +305,15 @@ class ScoreUncertainty:
 
         Args:
             half: Half the width of the interval.
-            first: The place in ``watched`` of the first unusual feature, -1 without one.
+            first: The place that ``half_width`` gives.
 
         Returns:
             The code, or None where the score can be relied on.
         """
         if self.lacking is not None:
             return self.lacking
+        if first == DORMANT_PLACE:
+            return DORMANT
         if first >= 0:
             return self.watched[first].code
         return "too_wide" if 2 * half > self.span else None
@@ -326,6 +339,7 @@ class ScoreUncertainty:
             missing=record["missing"],
             misfit_trees=tuple(_tree_from_record(tree) for tree in record.get("misfit_trees", ())),
             attenuation=record.get("attenuation", 0.0),
+            aging=tuple(FeatureSupport(**support) for support in record.get("aging", ())),
         )
 
 

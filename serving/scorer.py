@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import fsum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,6 +47,15 @@ class TooManyReasons(ValueError):  # noqa: N818  # the request is refused, the s
     def __init__(self, most_leads: int) -> None:
         super().__init__(f"an answer has at most {MAX_REASONS:,} reasons")
         self.most_leads = most_leads
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedScore:
+    """The score of a parsed lead, with the features that it was computed from, and its parts."""
+
+    score: Score
+    row: Mapping[str, Value]
+    parts: tuple[ScorePart, ...]
 
 
 def _discard(_: NewDecision) -> None:
@@ -157,6 +166,17 @@ class Scorer:
             return None
         row = self._plan((request.earlier or request).record, request.since)
         return explain_change(current, self.model.explain(row, request.record.lead_id, request.since, lang))
+
+    def parse(self, items: Sequence[LeadById], now: float) -> list[ScoringRequest | LeadFailure]:
+        """Read leads of the store as they are at ``now`` (epoch seconds), or say why one cannot be scored."""
+        read = self._read.for_one_request(now)
+        return [self._parse_or_fail(item, read) for item in items]
+
+    def score_parsed(self, requests: Sequence[ScoringRequest]) -> list[ParsedScore]:
+        """Score parsed leads, as ``score`` does, with their parts and feature rows."""
+        scored = list(self._scores(requests))
+        parts = self._parts([row for _, row in scored])
+        return [ParsedScore(score, row, split) for (score, row), split in zip(scored, parts, strict=True)]
 
     def trend(self, item: LeadById, moments: Sequence[int]) -> list[TrendPoint]:
         """Score a lead of the store as it was known at several moments.

@@ -58,6 +58,7 @@ from serving.workload import Workload, let_threads_share, stop_sharing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from serving.background_scorer import BackgroundScorer
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import IdempotencyKey
     from serving.decision_log.settings import LogSettings
@@ -102,6 +103,9 @@ class Leadloop:
         self.handover = PlanFile(settings.handover)
         self.keep_days, self.controller = settings.log.keep_days, Controller.of(os.environ)
         self.shadow = self._shadow_scorer(settings) if settings.shadow else None
+        self.background = None
+        if self.journal is not None and settings.rescore:
+            self.background = _background_scorer(self.journal, self.champion)
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:
             followed.reload()
@@ -131,16 +135,20 @@ class Leadloop:
         """Poll for promotions from now on, and let the event loop go before the threads."""
         let_threads_share()
         self._following = [asyncio.create_task(followed.poll()) for followed in self._reloading_models]
+        if self.background:
+            self.background.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        """Stop polling, and finish shadow scores and log writes."""
+        """Stop polling, and finish shadow scores, scores in the background and log writes."""
         for task in self._following:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
         if self.shadow:
             await asyncio.to_thread(self.shadow.close)
+        if self.background:
+            await asyncio.to_thread(self.background.close)
         await asyncio.to_thread(self.workload.close)
         if self.journal:
             await asyncio.to_thread(self.journal.close)
@@ -310,6 +318,15 @@ def _open_lead_store(journal: DecisionLog) -> LeadStore:
     from serving.lead_store.async_store import LeadStore  # noqa: PLC0415
 
     return LeadStore(journal)
+
+
+def _background_scorer(journal: DecisionLog, champion: ReloadingModel) -> BackgroundScorer:
+    from serving.background_scorer import BackgroundScorer  # noqa: PLC0415
+
+    def find_scorer() -> Scorer | None:
+        return None if champion.current is None else champion.current.scorer
+
+    return BackgroundScorer(journal.writer, find_scorer)
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 OUT = Path("leadloop-out")
 EXPLORE, RATE, ALLOWED_HOSTS = "LEADLOOP_EXPLORE", "LEADLOOP_RATE", "LEADLOOP_ALLOWED_HOSTS"
-CONTROL = "LEADLOOP_CONTROL"
+CONTROL, RESCORE = "LEADLOOP_CONTROL", "LEADLOOP_RESCORE"
 HANDOVER = "LEADLOOP_HANDOVER"
 
 
@@ -40,6 +40,8 @@ class ServiceSettings:
         allowed_hosts: Names that the Host header may hold beside those of this machine. Default: none; then a
             service with keys, or one that is open to all, answers under any name.
         control: The share of leads that no hand-over ever has, to measure what calls do. Default: none.
+        rescore: Whether leads of the store are scored in the background. Default: they are, where there is a
+            decision log.
         handover: The file that says who takes which leads. Default: none.
 
     Raises:
@@ -57,6 +59,7 @@ class ServiceSettings:
     project: str = ""
     allowed_hosts: tuple[str, ...] = ()
     control: float = 0.0
+    rescore: bool = True
     handover: Path | None = None
 
     def __post_init__(self) -> None:
@@ -92,6 +95,7 @@ class ServiceSettings:
             project=values.get(PROJECT, ""),
             allowed_hosts=host_names(values.get(ALLOWED_HOSTS, "")),
             control=_share(CONTROL, values.get(CONTROL, "0")),
+            rescore=_flag(RESCORE, values.get(RESCORE, "on")),
             handover=Path(values[HANDOVER]) if HANDOVER in values else None,
         )
 
@@ -107,6 +111,7 @@ class ServiceSettings:
             **self.log.environment,
             EXPLORE: str(self.explore or ""),
             CONTROL: str(self.control or ""),
+            RESCORE: "" if self.rescore else OFF,
             PROJECT: self.project,
             ALLOWED_HOSTS: ",".join(self.allowed_hosts),
             HANDOVER: str(self.handover.absolute()) if self.handover else "",
@@ -150,6 +155,16 @@ def _share(name: str, text: str) -> float:
     except ValueError:
         msg = f"{name} is a share from 0 to 1, not {text[:40]!r}"
         raise SettingsError(msg) from None
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        msg = f"{name} is on or off, not {text[:40]!r}"
+        raise SettingsError(msg)
+    return _SWITCHES[text.lower()]
+
+
+_SWITCHES = {"on": True, "1": True, "true": True, OFF: False, "0": False, "false": False}
 
 
 def host_names(text: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
+from features.clock import HOUR
 from serving.current_scores.records import CurrentScore
 from serving.decision_log.database import DriverStatement
 from serving.decision_log.erasure import erased_since, lock_against_erasure
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 # The endpoint of decisions that nobody asked for.
 RESCORE = "rescore"
-HOUR = 3_600
 _COLUMNS = tuple(each.name for each in fields(CurrentScore))
 _KEY = ("lead_id", "tenant")
 _WRITE = DriverStatement(
@@ -153,15 +153,16 @@ def _log_changes(
     ]
     numbers = dict(zip((place for place, *_ in changed), add_decisions(connection, entries), strict=True))
     numbered = [
-        (before, replace(each, current=_numbered(before, each.current, numbers.get(place))))
+        (before, replace(each, current=_numbered(before, each, numbers.get(place))))
         for place, (before, each) in enumerate(pairs)
     ]
     return numbered, len(changed)
 
 
-def _numbered(before: CurrentScore | None, current: CurrentScore, decision: int | None) -> CurrentScore:
+def _numbered(before: CurrentScore | None, scored: ScoredLead, decision: int | None) -> CurrentScore:
     """The score with its decision and since when it is so."""
-    if decision is None and before is not None and current.probability is not None:
+    current = scored.current
+    if decision is None and before is not None and scored.decision is not None:
         decision = before.decision_id
     changed_at = current.as_of if before is None or _looks_different(before, current) else before.changed_at
     return replace(current, decision_id=decision, changed_at=changed_at)

@@ -6,18 +6,18 @@ The tables lie in the database of the decision log, so that one transaction eras
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.decision_log.database import DriverStatement
 from serving.decision_log.erasure import ALL_TENANTS, hash_key, lead_hash
-from serving.decision_log.tables import FORGOTTEN_LEADS, LEAD_EVENTS
+from serving.decision_log.score_queue import queue_accounts
+from serving.decision_log.tables import CURRENT_SCORES, FORGOTTEN_LEADS, LEAD_EVENTS, SCORE_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any
 
     from sqlalchemy import Connection
 
@@ -79,6 +79,7 @@ def erase_lead_events(connection: Connection, lead_id: str, tenant: str, known_a
     """
     own = [LEAD_EVENTS.c.tenant == tenant] if tenant else []
     of_lead = (LEAD_EVENTS.c.kind != "account") & (LEAD_EVENTS.c.subject == lead_id)
+    _queue_colleagues(connection, [of_lead, *own])
     merged_into = _IS_MERGE & (LEAD_EVENTS.c.other == lead_id)
     # Two statements, so that each finds its rows by its index.
     removed = sum(
@@ -86,6 +87,14 @@ def erase_lead_events(connection: Connection, lead_id: str, tenant: str, known_a
     )
     forget_lead(connection, lead_id, tenant, known_at)
     return removed
+
+
+def _queue_colleagues(connection: Connection, conditions: Sequence[Any]) -> None:
+    """Let the other leads be scored anew of all accounts that leads to be deleted were ever of."""
+    accounts = select(LEAD_EVENTS.c.tenant, LEAD_EVENTS.c.other).distinct()
+    of_leads = accounts.where(LEAD_EVENTS.c.kind == "lead", LEAD_EVENTS.c.other.is_not(None), *conditions)
+    for tenant, account_id in sorted(map(tuple, connection.execute(of_leads))):
+        queue_accounts(connection, [account_id], tenant)
 
 
 def forget_lead(connection: Connection, lead_id: str, tenant: str, known_at: int) -> None:
@@ -131,15 +140,24 @@ def take_in_again(connection: Connection, hashes: Sequence[str]) -> None:
     connection.execute(delete(FORGOTTEN_LEADS).where(FORGOTTEN_LEADS.c.lead_hash.in_(hashes)))
 
 
-def prune_silent_leads(connection: Connection, before: int, most: int) -> int:
-    """Delete at most ``most`` leads and accounts of which nothing was received since ``before``; how many.
+def prune_silent_leads(connection: Connection, before: int, most: int) -> list[tuple[str, str]]:
+    """Delete at most ``most`` leads and accounts of which nothing was received since ``before``.
 
     A lead goes with all its events or stays with all: half a history would be another lead.
+
+    Returns tenant and id of each.
     """
-    silent = [tuple(row) for row in _SILENT.execute(connection, (before, most))]
+    silent: list[Any] = [tuple(row) for row in _SILENT.execute(connection, (before, most))]
     for tenant, subject in silent:
-        connection.execute(_OF_SUBJECT, {"tenant": tenant, "subject": subject})
-    return len(silent)
+        own = (LEAD_EVENTS.c.tenant == tenant, LEAD_EVENTS.c.subject == subject)
+        _queue_colleagues(connection, own)
+        is_account = connection.execute(select(LEAD_EVENTS.c.subject).where(*own, _IS_ACCOUNT)).first()
+        connection.execute(delete(LEAD_EVENTS).where(*own))
+        if is_account is not None:
+            queue_accounts(connection, [subject], tenant)
+        for table in (CURRENT_SCORES, SCORE_HISTORY):
+            connection.execute(delete(table).where(table.c.tenant == tenant, table.c.lead_id == subject))
+    return silent
 
 
-_OF_SUBJECT = text("DELETE FROM lead_events WHERE tenant = :tenant AND subject = :subject")
+_IS_ACCOUNT = LEAD_EVENTS.c.kind == "account"

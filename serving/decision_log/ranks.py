@@ -174,6 +174,14 @@ def close_by_stage(connection: Connection, closed: Iterable[Lead], opened: Itera
         _OPEN_BY_STAGE.execute_many(connection, list(begins))
 
 
+def forget_stages(connection: Connection, leads: Iterable[Lead]) -> None:
+    """Forget that the lead store knew leads to be closed, which it knows no more."""
+    keys = sorted(set(leads))
+    if keys:
+        _OPEN_BY_STAGE.execute_many(connection, list(keys))
+        connection.execute(_FORGET, _keys(keys))
+
+
 def unrank_decisions(connection: Connection, decisions: Sequence[Mapping[str, Any]]) -> None:
     """Take deleted decisions (id, tenant and lead_id of each) off the ranks; an older one may be left."""
     if not decisions:

@@ -35,6 +35,12 @@ _ALL = DriverStatement(
     "SELECT DISTINCT subject, tenant, 0, CAST(? AS bigint), CAST(? AS bigint) FROM lead_events "
     "WHERE kind = 'lead' ON CONFLICT (lead_id, tenant, is_account) DO UPDATE SET token = excluded.token"
 )
+_IF_SCORED = DriverStatement(
+    "INSERT INTO score_queue (lead_id, tenant, is_account, since, token) "
+    "SELECT lead_id, tenant, 0, CAST(? AS bigint), CAST(? AS bigint) FROM current_scores "
+    "WHERE lead_id = ? AND tenant = ? "
+    "ON CONFLICT (lead_id, tenant, is_account) DO UPDATE SET token = excluded.token"
+)
 _TOKEN_BITS = 62
 
 
@@ -64,6 +70,14 @@ def _queue(connection: Connection, ids: Iterable[str], tenant: str, is_account: 
     rows = [(tenant, each, is_account, now, token) for each in sorted(set(ids))]
     if rows:
         _ADD.execute_many(connection, rows)
+
+
+def queue_scored_leads(connection: Connection, leads: Iterable[tuple[str, str]]) -> None:
+    """Let those of some leads (tenant and id) be scored anew that have a current score."""
+    now, token = int(time.time()), secrets.randbits(_TOKEN_BITS)
+    rows = [(now, token, lead_id, tenant) for tenant, lead_id in sorted(set(leads))]
+    if rows:
+        _IF_SCORED.execute_many(connection, rows)
 
 
 def queue_all_leads(connection: Connection) -> None:

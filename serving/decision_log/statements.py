@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select, text, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from features.clock import DAY
+from features.clock import DAY, HOUR
 from models.explanation import Reason
 from serving.decision_log import lead_events, ranks
 from serving.decision_log.database import DriverStatement, writing
@@ -26,6 +26,7 @@ from serving.decision_log.erasure import (
 from serving.decision_log.overrides import prune_overrides
 from serving.decision_log.records import ErasedCounts
 from serving.decision_log.retention import RetentionClock, trust
+from serving.decision_log.score_queue import queue_scored_leads
 from serving.decision_log.settings import LogError
 from serving.decision_log.tables import (
     CONTROL_LEADS,
@@ -227,7 +228,9 @@ def add_outcomes(
             later if (outcome.tenant, outcome.key) in late else status
             for outcome, status, later in zip(outcomes, statuses, again, strict=True)
         ]
-    ranks.close_leads(connection, ((row["tenant"], row["lead_id"]) for row in fresh))
+    leads_of_outcomes = [(row["tenant"], row["lead_id"]) for row in fresh]
+    ranks.close_leads(connection, leads_of_outcomes)
+    queue_scored_leads(connection, leads_of_outcomes)
     return statuses
 
 
@@ -349,7 +352,9 @@ _TABLES_OF_LEADS = (
 
 def _of_lead(table: Table, lead_id: str, tenant: str) -> list[Any]:
     own = [table.c.tenant == tenant] if tenant else []
-    return [table.c.lead_id == lead_id, *own]
+    # An account may be called like a lead.
+    leads = [table.c.is_account == 0] if table is SCORE_QUEUE else []
+    return [table.c.lead_id == lead_id, *own, *leads]
 
 
 def _erase_answers(connection: Connection, lead_id: str, tenant: str) -> None:
@@ -381,9 +386,28 @@ def prune(connection: Connection, before: int, most: int) -> ErasedCounts:
     for table, rows in ((DECISIONS, decisions), (OUTCOMES, outcomes)):
         connection.execute(delete(table).where(table.c.id.in_([row["id"] for row in rows])))
     ranks.unrank_decisions(connection, decisions)
-    ranks.reopen_leads(connection, ((row["tenant"], row["lead_id"]) for row in outcomes))
+    if decisions:
+        connection.execute(_WITHOUT_DECISION, decisions)
+    reopened = [(row["tenant"], row["lead_id"]) for row in outcomes]
+    ranks.reopen_leads(connection, reopened)
+    queue_scored_leads(connection, reopened)
     silent = lead_events.prune_silent_leads(connection, before, most)
-    return ErasedCounts(len(decisions), len(outcomes), silent)
+    ranks.forget_stages(connection, silent)
+    _prune_history(connection, before, most)
+    return ErasedCounts(len(decisions), len(outcomes), len(silent))
+
+
+# The next time that the lead is scored the decision is logged anew.
+_WITHOUT_DECISION = text(
+    "UPDATE current_scores SET decision_id = NULL "
+    "WHERE tenant = :tenant AND lead_id = :lead_id AND decision_id = :id"
+)
+
+
+def _prune_history(connection: Connection, before: int, most: int) -> None:
+    key = (SCORE_HISTORY.c.lead_id, SCORE_HISTORY.c.tenant, SCORE_HISTORY.c.hour)
+    old = select(*key).where(SCORE_HISTORY.c.hour < before // HOUR).order_by(SCORE_HISTORY.c.hour)
+    connection.execute(delete(SCORE_HISTORY).where(tuple_(*key).in_(old.limit(most))))
 
 
 def _oldest(

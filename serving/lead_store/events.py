@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from serving.decision_log.database import DriverStatement
 from serving.decision_log.erasure import erased_since, lock_against_erasure, lock_against_records
 from serving.decision_log.lead_events import ListStatement, forgotten_leads, take_in_again
+from serving.decision_log.score_queue import queue_accounts, queue_leads
 from serving.decision_log.statements import erase
 from serving.lead_store.records import BY_REST, CONSENTED, REFUSED
 
@@ -72,12 +73,16 @@ def add_events(
 
 
 def _insert(connection: Connection, rows: Iterable[EventRow], tenant: str, received_at: float) -> int:
-    """Add rows but those that say who does not consent; how many there were not yet."""
+    """Add rows but those that say who does not consent, and queue their leads; how many were new."""
     arrival = int(received_at)
     # In one order, so that no two writers wait for each other.
     ordered = sorted((row for row in rows if row.content != REFUSED), key=_event_id)
     values = [(tenant, row.event_id, *row.values, arrival, BY_REST) for row in ordered]
-    return ADD_EVENTS.execute_many(connection, values) if values else 0
+    added = ADD_EVENTS.execute_many(connection, values) if values else 0
+    if added:
+        queue_leads(connection, {lead_id for row in ordered for lead_id in row.lead_ids}, tenant)
+        queue_accounts(connection, (row.subject for row in ordered if row.kind == "account"), tenant)
+    return added
 
 
 _event_id = attrgetter("event_id")

@@ -18,6 +18,7 @@ from sqlalchemy import bindparam, select, update
 from features.history import LEAD_KNOWN_AT
 from serving.decision_log.erasure import lock_against_erasure
 from serving.decision_log.lead_events import ListStatement, forgotten_leads
+from serving.decision_log.score_queue import queue_accounts, queue_leads
 from serving.decision_log.tables import LEAD_EVENTS
 from serving.lead_store.events import ADD_EVENTS
 from serving.lead_store.records import ALWAYS_KNOWN, FROM_TABLES, EventRow
@@ -214,7 +215,7 @@ def _write_chunk(connection: Connection, chunk: _Chunk, tenant: str, now: int) -
     forgotten = {} if chunk.is_of_accounts else forgotten_leads(connection, named, tenant)
     stored = _stored_rows(connection, chunk, tenant)
     added: list[EventRow] = []
-    back: list[str] = []
+    back: list[EventRow] = []
     changed = 0
     for row in chunk.rows(forgotten):
         of_subject = stored[row.subject]
@@ -227,18 +228,40 @@ def _write_chunk(connection: Connection, chunk: _Chunk, tenant: str, now: int) -
         if known is None:
             added.append(row)
         elif known.removed_at is not None:
-            back.append(row.event_id)
-    gone = [row.event_id for rows in stored.values() for row in rows.values() if row.removed_at is None]
-    _mark(connection, tenant, gone, now)
-    _mark(connection, tenant, back, None)
+            back.append(row)
+    gone = {
+        row.event_id: subject
+        for subject, rows in stored.items()
+        for row in rows.values()
+        if row.removed_at is None
+    }
+    _mark(connection, tenant, list(gone), now)
+    _mark(connection, tenant, [row.event_id for row in back], None)
     if added:
         ADD_EVENTS.execute_many(
             connection, [(tenant, row.event_id, *row.values, now, FROM_TABLES) for row in added]
         )
+    _queue(connection, tenant, (*added, *back), gone.values(), of_accounts=chunk.is_of_accounts)
     out = sum(lead_id in forgotten for lead_id in chunk.subjects)
     return SyncCounts(
         added=len(added) + len(back) - changed, changed=changed, removed=len(gone), forgotten=out
     )
+
+
+def _queue(
+    connection: Connection,
+    tenant: str,
+    changed: Iterable[EventRow],
+    subjects_of_gone: Iterable[str],
+    *,
+    of_accounts: bool,
+) -> None:
+    """Let the leads be scored anew of which rows were added, are back, or are gone."""
+    if of_accounts:
+        queue_accounts(connection, {*(row.subject for row in changed), *subjects_of_gone}, tenant)
+    else:
+        leads = {lead_id for row in changed for lead_id in row.lead_ids}
+        queue_leads(connection, leads.union(subjects_of_gone), tenant)
 
 
 def _stored_rows(connection: Connection, chunk: _Chunk, tenant: str) -> dict[str, dict[str, _Stored]]:
@@ -294,11 +317,15 @@ def _remove_vanished(store: Engine, subjects: set[tuple[bool, str]], tenant: str
     )
     with store.execution_options(writes=False, yield_per=_CHUNK_ROWS).connect() as connection:
         gone = [
-            event_id
+            (event_id, bool(of_account), subject)
             for event_id, of_account, subject in connection.execute(query)
             if (bool(of_account), subject) not in subjects
         ]
     for start in range(0, len(gone), _CHUNK_ROWS):
+        batch = gone[start : start + _CHUNK_ROWS]
         with store.begin() as connection:
-            _mark(connection, tenant, gone[start : start + _CHUNK_ROWS], now)
+            _mark(connection, tenant, [event_id for event_id, *_ in batch], now)
+            for of_accounts in (False, True):
+                vanished = [subject for _, of_account, subject in batch if of_account == of_accounts]
+                _queue(connection, tenant, (), vanished, of_accounts=of_accounts)
     return SyncCounts(removed=len(gone))

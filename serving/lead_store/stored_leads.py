@@ -67,6 +67,7 @@ class StoredLead:
         account_attributes: The plain attributes of its account.
         events: By kind (touchpoint, transition, attribute), its events as the contract has them.
         colleagues: By kind, the events of its colleagues, each with who it was (``colleague``).
+        account_id: Its account; None without one.
     """
 
     lead_id: str
@@ -76,6 +77,7 @@ class StoredLead:
     account_attributes: Mapping[str, Any]
     events: Mapping[str, Sequence[Event]]
     colleagues: Mapping[str, Sequence[Event]]
+    account_id: str | None = None
 
 
 @dataclass
@@ -123,6 +125,10 @@ class StoredRows:
         if version.account_id is not None:
             self.members[version.account_id].add(subject)
 
+    def has(self, lead_id: str) -> bool:
+        """Whether there is a row of a lead that is not removed."""
+        return bool(_present(self.versions.get(lead_id, ()), ALL))
+
     def lead(self, lead_id: str, as_of: int = ALL) -> StoredLead | None:
         """A lead as it was known before ``as_of`` (epoch seconds); None where it is none, or none any more.
 
@@ -151,6 +157,7 @@ class StoredRows:
                 ]
                 for kind in _KINDS_OF_EVENTS[:2]
             },
+            current.account_id,
         )
 
     def _colleagues(self, lead_id: str, account_id: str | None, as_of: int) -> Iterator[str]:
@@ -275,6 +282,56 @@ def read_stored_leads(connection: Connection, lead_ids: Iterable[str], tenant: s
             rows.add([row for row in events if row[1] in (account_rows if row[0] == "account" else wanted)])
         pointed_at, account_rows = wanted, set()
     return rows
+
+
+_ACCOUNTS_OF = ListStatement(
+    "SELECT DISTINCT other FROM lead_events WHERE tenant = ? AND kind = 'lead' AND other IS NOT NULL "
+    "AND subject IN {values}"
+)
+_MEMBERS_OF = ListStatement(
+    "SELECT DISTINCT other, subject FROM lead_events WHERE tenant = ? AND kind = 'lead' AND other IN {values}"
+)
+_MERGED_FROM = ListStatement(
+    "SELECT subject, other FROM lead_events WHERE tenant = ? AND kind = 'merge' AND subject IN {values}"
+)
+_MERGED_INTO = ListStatement(
+    "SELECT subject, other FROM lead_events WHERE tenant = ? AND kind = 'merge' AND other IN {values}"
+)
+# Of a larger account one lead moves the others' features by little, and they are scored anew every day.
+MOST_COLLEAGUES = 1_000
+
+
+def find_concerned_leads(
+    connection: Connection, lead_ids: Iterable[str], account_ids: Iterable[str], tenant: str
+) -> set[str]:
+    """All leads whose scores count what is known of some leads, or of some accounts.
+
+    Args:
+        connection: A connection to the store.
+        lead_ids: The leads of which something was added or removed.
+        account_ids: The accounts of which something was.
+        tenant: Whose they are.
+
+    Returns:
+        The leads, whoever they were merged with, and all that were ever of an account of any of these, unless
+        the account has more than ``MOST_COLLEAGUES`` leads.
+    """
+    concerned, fresh = set[str](), set(lead_ids)
+    while fresh:
+        concerned |= fresh
+        pairs = (
+            pair
+            for statement in (_MERGED_FROM, _MERGED_INTO)
+            for pair in statement.rows(connection, tenant, among=fresh)
+        )
+        fresh = {each for pair in pairs for each in pair} - concerned
+    accounts = (
+        {row[0] for row in _ACCOUNTS_OF.rows(connection, tenant, among=concerned)} if concerned else set()
+    )
+    members: dict[str, set[str]] = defaultdict(set)
+    for account_id, lead_id in _MEMBERS_OF.rows(connection, tenant, among=accounts.union(account_ids)):
+        members[account_id].add(lead_id)
+    return concerned.union(*(each for each in members.values() if len(each) <= MOST_COLLEAGUES))
 
 
 # For so many unknown ids of a request similar ones are looked for.

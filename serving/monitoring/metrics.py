@@ -62,6 +62,16 @@ SHADOW_GRADES = Counter(
 )
 SHADOW_LOST = Counter("leadloop_shadow_lost", "Leads that no challenger scored: it failed, or was too slow")
 
+RESCORE_WAITING = Gauge(
+    "leadloop_rescore_waiting",
+    "Leads and accounts of the store that wait to be scored",
+    multiprocess_mode="livesum",
+)
+RESCORE_OLDEST = Gauge(
+    "leadloop_rescore_oldest_seconds", "How long the oldest of them has waited", multiprocess_mode="livemax"
+)
+RESCORED = Counter("leadloop_rescored_leads", "Leads of the store that were scored in the background")
+
 
 @contextmanager
 def time_stage(name: str) -> Iterator[None]:

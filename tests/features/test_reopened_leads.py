@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.clock import DAY
-from features.closings import standing_transitions
+from features.closings import is_closed, standing_transitions
 from features.cohort import CohortRule, Snapshots, draw_snapshots, open_lead_snapshots
 from features.history import LEAD_SCHEMA, TRANSITION_SCHEMA, LeadHistory
 from features.labels import LabelSpec, compute_labels
@@ -78,3 +80,25 @@ def test_whoever_asks_for_closed_leads_gets_those_that_were_not_opened_again():
     closed = set(standing.filter(pl.col("stage").is_in(RULE.closed))["lead_id"])
     assert open_now | closed == set(STEPS)
     assert not open_now & closed
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 4), st.sampled_from(["sql", "lost", "reopened", "mql"])),
+        max_size=6,
+    )
+)
+def test_one_lead_alone_is_closed_when_it_is_among_all(rows):
+    transitions = [
+        {"lead_id": "a", "occurred_at": at, "known_at": at + lag, "stage": stage, "reason": None}
+        for at, lag, stage in rows
+    ]
+    leads = pl.DataFrame({"lead_id": ["a"], "created_at": 0, "account_id": None}, schema=LEAD_SCHEMA)
+    known = LeadHistory(
+        leads=leads,
+        touchpoints=LeadHistory.from_leads(leads, 0).touchpoints,
+        transitions=pl.DataFrame(transitions, TRANSITION_SCHEMA),
+        observed_until=4,
+    )
+    alone = is_closed(transitions, 4, RULE.closed, RULE.reopen)
+    assert alone == open_lead_snapshots(known, RULE).frame.is_empty()

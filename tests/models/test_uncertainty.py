@@ -67,6 +67,14 @@ TREE = MisfitTree(
 OFF_CENTRE = replace(
     MODEL, uncertainty=replace(MODEL.uncertainty, misfit_trees=(TREE, TREE), attenuation=ATTENUATION)
 )
+# Here visits grow with a lead's age, and no lead in training had more than 30.
+AGING = replace(
+    MODEL,
+    uncertainty=replace(
+        MODEL.uncertainty,
+        aging=(FeatureSupport("visits", MODEL.predictor.encodings.sources[0], 0.0, high=30.0),),
+    ),
+)
 
 
 def score(visits, source, by=MODEL, lang="en"):
@@ -79,7 +87,7 @@ def frame(leads):
     return rows.with_columns(lead_id=pl.lit("a"), as_of=pl.lit(1, pl.Int64))
 
 
-@pytest.mark.parametrize("model", [MODEL, OFF_CENTRE])
+@pytest.mark.parametrize("model", [MODEL, OFF_CENTRE, AGING])
 @given(leads=LEADS)
 def test_a_lead_alone_is_doubted_as_among_many_to_the_bit(model, leads):
     alone = [score(*lead, model) for lead in leads]
@@ -177,6 +185,28 @@ def test_a_tree_that_leads_nowhere_is_refused_when_it_is_loaded(tmp_path, name, 
 def test_an_interval_as_wide_as_most_scores_lie_apart_says_so():
     narrow = replace(MODEL, uncertainty=replace(MODEL.uncertainty, span=0.9))
     assert score(5.0, "Ads", narrow).insufficient.code == "too_wide"
+
+
+def test_a_lead_that_is_older_than_any_in_training_is_dormant_whatever_else_is_unusual():
+    assert [score(visits, "Mars", AGING).insufficient.code for visits in (30.0, 30.5)] == [
+        "unseen_value",
+        "dormant",
+    ]
+    dormant, doubted = score(30.5, "Ads", AGING), score(30.5, "Ads")
+    assert (dormant.insufficient.feature, dormant.insufficient.withheld) == (None, False)
+    assert (dormant.probability, dormant.interval) == (doubted.probability, doubted.interval)
+    assert "dormant" in dormant.insufficient.message
+    assert "ruht" in score(30.5, "Ads", AGING, "de").insufficient.message
+
+
+def test_an_age_that_no_score_depends_on_makes_a_lead_dormant_all_the_same():
+    unwatched = replace(AGING, uncertainty=replace(AGING.uncertainty, watched=()))
+    assert score(30.5, "Ads", unwatched).insufficient.code == "dormant"
+
+
+def test_dormancy_is_part_of_the_folder(tmp_path):
+    artifact.save(AGING, tmp_path / "model")
+    assert artifact.load(tmp_path / "model").uncertainty == AGING.uncertainty
 
 
 def test_each_reason_has_words_in_both_languages():

@@ -48,7 +48,7 @@ from models.predictor import Predictor
 from models.score_parts import PartScale, PartScales
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.settings import OFF, PLACE
-from serving.settings import ALLOWED_HOSTS
+from serving.settings import ALLOWED_HOSTS, RESCORE
 
 SAYS = DisplayText("{value}", "{value}")
 TOUCHES = EventSelection("behaviour", "touchpoints")
@@ -182,9 +182,13 @@ def learned():
 
 @pytest.fixture(scope="session", autouse=True)
 def no_log():
-    """Nothing is logged unless a test asks for it; and the test client's own name is one of the service's."""
+    """Nothing is logged, and nothing scored in the background, unless a test asks for it.
+
+    And the test client's own name is one of the service's.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PLACE, OFF)
+        patch.setenv(RESCORE, OFF)
         patch.setenv(ALLOWED_HOSTS, "testserver")
         yield
 

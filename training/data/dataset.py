@@ -130,6 +130,8 @@ class Dataset:
             they are the same.
         audit: (n, columns) what leads are compared by for fairness; None where nothing is.
         audit_learned: Whether the model may learn from these columns.
+        closed_stages: The stages that close a lead, the target among them; none of a flat export.
+        reopen_stages: The stages that open a closed lead again.
 
     Raises:
         NoLabelledRowsError: There are not rows of both outcomes.
@@ -162,6 +164,8 @@ class Dataset:
     words: pl.DataFrame | None = field(default=None, repr=False)
     audit: pl.DataFrame | None = field(default=None, repr=False)
     audit_learned: bool = False
+    closed_stages: tuple[str, ...] = ()
+    reopen_stages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         counts = {outcome: int((self.label == outcome).sum()) for outcome in (0, 1)}
@@ -387,6 +391,8 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
         immature=len(snapshots) - known.height,
         has_dates=True,
         names=names or DisplayNames(),
+        closed_stages=rule.closed,
+        reopen_stages=rule.reopen,
     )
 
 

@@ -265,6 +265,8 @@ def dataset_from_log(
         ignored=card.ignored,
         missing=card.missing,
         marks=card.marks,
+        closed_stages=card.closed_stages,
+        reopen_stages=card.reopen_stages,
         notices=(
             *_notices(decisions, labelled),
             *(_acceptance_notices(frames.outcomes) if handed_over is None else handed_over.notices),

@@ -38,7 +38,7 @@ from training.learner.misfit import expected_misfit, interaction_share, misfit_t
 from training.learner.recipes import BASE_RATE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import polars as pl
     from numpy.typing import NDArray
@@ -102,7 +102,11 @@ class SimulationErrors:
 
 
 def estimate_uncertainty(
-    rows: TrainingRows, fitted: FittedPredictor, lead: pl.Series, seed: int = 0
+    rows: TrainingRows,
+    fitted: FittedPredictor,
+    lead: pl.Series,
+    seed: int = 0,
+    aging: Collection[str] = (),
 ) -> ScoreUncertainty:
     """Estimate what is uncertain about a trained model: interval widths, and the support of its features.
 
@@ -111,6 +115,7 @@ def estimate_uncertainty(
         fitted: The model.
         lead: (n,) the lead of each row.
         seed: Seed of the simulations.
+        aging: The features that grow with a lead's age or silence. Default: none, and no lead is dormant.
 
     Returns:
         The uncertainty; without intervals, and with a reason, where there are too few outcomes or no signal.
@@ -120,13 +125,19 @@ def estimate_uncertainty(
     if insufficiency := _insufficiency(outcomes, fitted):
         return ScoreUncertainty(NOTHING, 0.0, lacking=insufficiency, missing=max(0, ENOUGH - outcomes[1]))
     low, high = np.quantile(fitted.log_odds, _SCORE_QUANTILES)
-    matrix, at = fitted.predictor.encodings.encode(rows.frame), fitted.held_out_rows
+    encodings, at = fitted.predictor.encodings, fitted.held_out_rows
+    matrix = encodings.encode(rows.frame)
     return ScoreUncertainty(
         _widen_by_misfit(interval_half_widths(rows, fitted, number, seed), rows, fitted, matrix, seed),
         float(high - low),
         _feature_support(matrix, fitted),
         misfit_trees=misfit_trees(matrix[at], fitted.log_odds, rows.y[at], number[at], seed),
         attenuation=ATTENUATION,
+        aging=tuple(
+            _support_of_feature(encodings, place, matrix, 0.0)
+            for place, each in enumerate(encodings.features)
+            if each.name in aging and np.isfinite(matrix[:, encodings.sources[place]]).any()
+        ),
     )
 
 

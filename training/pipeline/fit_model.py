@@ -108,7 +108,9 @@ def train_model(
         fitted.predictor,
         grades,
         card,
-        uncertainty=estimate_uncertainty(rows, fitted, lead, training.seed),
+        uncertainty=estimate_uncertainty(
+            rows, fitted, lead, training.seed, dataset.features.aging if dataset.has_dates else ()
+        ),
         # Two texts are hardly ever the same, so there are no rates of leads with the same one.
         observed_rates=ObservedRates.of(_rows_of_evidence(rows, fitted), lead, dataset.label),
         part_scales=_part_scales(dataset, fitted, capacity),
@@ -236,6 +238,8 @@ def _card(
         left_out={"immature": dataset.immature, "unreadable": dataset.intake.unreadable},
         intended_use=INTENDED_USE,
         limits=LIMITS,
+        closed_stages=dataset.closed_stages,
+        reopen_stages=dataset.reopen_stages,
     )
 
 

@@ -9,9 +9,10 @@ import pytest
 from log_entries import in_transaction, make_decision, make_outcome
 from sqlalchemy import func, select
 
+from features.clock import HOUR
 from serving.current_scores.reading import find_score, read_page, read_score_history
 from serving.current_scores.records import CurrentScore, ScoreFilter
-from serving.current_scores.writing import HOUR, ScoredLead, ScoreUpdate, write_scores
+from serving.current_scores.writing import ScoredLead, ScoreUpdate, write_scores
 from serving.decision_log import queries
 from serving.decision_log.score_queue import oldest_queued, queue_leads, queue_length
 from serving.decision_log.statements import add_outcomes, erase

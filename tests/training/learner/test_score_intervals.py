@@ -183,3 +183,16 @@ def test_outcomes_as_expected_show_no_excess_error():
         0.0,
         0.0,
     ]
+
+
+def test_ages_in_training_bound_who_is_dormant():
+    random = np.random.default_rng(5)
+    frame = pl.DataFrame({"age": random.uniform(0, 100, 600), "never": [None] * 600}).cast(pl.Float64)
+    y = (random.random(600) < 0.05 + frame["age"].to_numpy() / 150).astype(np.int8)
+    rows = TrainingRows(frame, y)
+    result = estimate_uncertainty(
+        rows, fit_learning_rows(rows), pl.Series(map(str, range(600))), aging={"age", "never"}
+    )
+    (support,) = result.aging
+    assert support.feature == "age"
+    assert support.high == pytest.approx(110, abs=2)

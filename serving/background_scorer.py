@@ -1,0 +1,235 @@
+"""Keeps the current scores true: a thread that scores leads of the store in the background.
+
+Leads of which something became known are scored within seconds, all leads after a new model is loaded, and
+all open leads at least daily, because they age. Of all workers that share the database one does it, by a
+lease. A chunk of leads is read, scored by the code that answers requests, and written in one transaction with
+its decisions; a process that is killed anywhere in between loses nothing but the time.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, islice
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from features.clock import HOUR
+from serving.current_scores.due import due_leads, ended_leads
+from serving.current_scores.writing import ScoreUpdate, write_scores
+from serving.decision_log.leases import give_back_lease, is_taken, take_lease
+from serving.decision_log.score_queue import oldest_queued, queue_length
+from serving.decision_log.settings import LogUnavailable
+from serving.lead_store.stored_leads import find_concerned_leads, read_stored_leads
+from serving.monitoring import metrics
+from serving.rescoring import StoredBatch, rescore, unscorable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+    from serving.current_scores.writing import OnChange, ScoredLead
+    from serving.decision_log.score_queue import QueuedLead
+    from serving.decision_log.writer import GroupCommitWriter
+    from serving.scorer import Scorer
+
+LEASE = "current_scores"
+# How long a worker that died keeps others from going on, and how often the one that works says it is alive.
+LEASE_SECONDS, _RENEW_SECONDS = 15.0, 5.0
+# How often the queue is looked at, and how long a database that cannot be written is left alone.
+_LOOK_SECONDS, _RETRY_SECONDS = 1.0, 5.0
+# So that all are scored within a day, however many there are.
+RESCORE_AFTER = 20 * HOUR
+# Rows of the queue that are read at a time, and leads that are read, scored and written at a time.
+_QUEUED_ROWS, CHUNK_LEADS = 200, 200
+# A turn of the writer is waited for so long; what it does after that is done once more.
+_WRITES_WITHIN = 30.0
+_REPORT_SECONDS = 60.0
+UNSCORABLE = "internal_error"
+Lead = tuple[str, str]
+logger = logging.getLogger("leadloop")
+
+
+class BackgroundScorer:
+    """Scores leads of the store in a thread of its own.
+
+    Args:
+        writer: The database.
+        find_scorer: The scorer of the model in charge; None while there is none.
+        hooks: What is called of each score that changed, see ``serving.current_scores.writing``.
+        clock: The moment as of which leads are scored, in epoch seconds. Default: now.
+    """
+
+    def __init__(
+        self,
+        writer: GroupCommitWriter,
+        find_scorer: Callable[[], Scorer | None],
+        hooks: Sequence[OnChange] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._writer, self._find_scorer, self._hooks, self._clock = writer, find_scorer, hooks, clock
+        self._holder = secrets.token_hex(8)
+        self._lease_until = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="background-scorer", daemon=True)
+        self._progress = _Progress()
+
+    def start(self) -> None:
+        """Begin to score."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish the current chunk, end the thread, and let another worker go on."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(_WRITES_WITHIN)
+        if self._lease_until:
+            self._writer.submit(partial(give_back_lease, name=LEASE, holder=self._holder))
+            self._lease_until = 0.0
+
+    def _run(self) -> None:
+        pause = _LOOK_SECONDS
+        while not self._stopping.wait(pause):
+            try:
+                pause = 0.0 if self.work() else _LOOK_SECONDS
+            except (LogUnavailable, SQLAlchemyError, FutureTimeoutError):
+                # The writer of the database says so in the service's log.
+                pause, self._lease_until = _RETRY_SECONDS, 0.0
+            except Exception:  # the next turn may see more
+                logger.exception("leads of the store cannot be scored in the background")
+                pause = _RETRY_SECONDS
+
+    def work(self) -> bool:
+        """Score the leads that have waited longest; False where none wait, or another worker does it.
+
+        Raises:
+            LogUnavailable: The database cannot be read or written.
+        """
+        scorer = self._find_scorer()
+        if scorer is None or not self._has_lease():
+            self._progress.show(0, None)
+            return False
+        with self._writer.log.connect() as connection:
+            queued, leads = _next_leads(connection, scorer.model.version, self._clock())
+            self._progress.show(*queue_length(connection))
+        for chunk in _chunks(leads):
+            if self._stopping.is_set() or not self._has_lease():
+                return False
+            self._score_chunk(self._find_scorer() or scorer, chunk)
+        if queued:
+            # Whoever is killed before this scores them once more.
+            self._write(ScoreUpdate((), time.time(), queued=queued))
+        self._progress.report(idle=not (queued or leads))
+        return bool(queued or leads)
+
+    def _has_lease(self) -> bool:
+        """Whether this worker has the lease, which it renews in time."""
+        now = time.time()
+        if now < self._lease_until - LEASE_SECONDS + _RENEW_SECONDS:
+            return True
+        with self._writer.log.connect() as connection:
+            if is_taken(connection, LEASE, self._holder, now):
+                self._lease_until = 0.0
+                return False
+        taking = partial(take_lease, name=LEASE, holder=self._holder, now=now, seconds=LEASE_SECONDS)
+        has_lease = self._writer.submit(taking).result(_WRITES_WITHIN)
+        self._lease_until = now + LEASE_SECONDS if has_lease else 0.0
+        return has_lease
+
+    def _score_chunk(self, scorer: Scorer, leads: Sequence[Lead]) -> None:
+        """Score some leads; where that fails each alone, so that one does not keep the others waiting."""
+        read_at = time.time()
+        batches = self._read(leads)
+        try:
+            self._write(_compute(scorer, batches, read_at))
+        except (LogUnavailable, FutureTimeoutError):
+            raise
+        except Exception:
+            if len(leads) == 1:
+                logger.exception("a lead of the store cannot be scored")
+                score = unscorable(*leads[0], scorer.model.version, UNSCORABLE, self._clock())
+                self._write(ScoreUpdate([score], read_at), hooks=())
+            else:
+                for lead in leads:
+                    self._score_chunk(scorer, [lead])
+                return
+        self._progress.add(len(leads))
+
+    def _read(self, leads: Sequence[Lead]) -> list[StoredBatch]:
+        batches: list[StoredBatch] = []
+        for tenant, own in groupby(leads, key=lambda lead: lead[0]):
+            lead_ids, now = [lead_id for _, lead_id in own], self._clock()
+            with self._writer.log.connect() as connection:
+                rows = read_stored_leads(connection, lead_ids, tenant)
+                ended = ended_leads(connection, lead_ids, tenant)
+            batches.append(StoredBatch(tenant, lead_ids, rows, ended, now))
+        return batches
+
+    def _write(self, update: ScoreUpdate, hooks: Sequence[OnChange] | None = None) -> None:
+        chosen = self._hooks if hooks is None else hooks
+        self._writer.submit(partial(write_scores, update=update, hooks=chosen)).result(_WRITES_WITHIN)
+
+
+def _next_leads(connection: Connection, version: str, now: float) -> tuple[list[QueuedLead], list[Lead]]:
+    """The rows of the queue that have waited longest, and the leads they concern; else leads that age."""
+    queued = oldest_queued(connection, _QUEUED_ROWS)
+    if not queued:
+        return [], due_leads(connection, version, int(now) - RESCORE_AFTER, CHUNK_LEADS)
+    leads: list[Lead] = []
+    for tenant, rows in groupby(sorted(queued), key=lambda row: row.tenant):
+        own = list(rows)
+        lead_ids = [row.lead_id for row in own if not row.is_account]
+        account_ids = [row.lead_id for row in own if row.is_account]
+        concerned = find_concerned_leads(connection, lead_ids, account_ids, tenant)
+        leads += ((tenant, lead_id) for lead_id in sorted(concerned))
+    return queued, leads
+
+
+def _chunks(leads: Iterable[Lead]) -> Iterator[list[Lead]]:
+    remaining = iter(leads)
+    while chunk := list(islice(remaining, CHUNK_LEADS)):
+        yield sorted(chunk)
+
+
+def _compute(scorer: Scorer, batches: Iterable[StoredBatch], read_at: float) -> ScoreUpdate:
+    scored: list[ScoredLead] = []
+    gone: list[Lead] = []
+    for batch in batches:
+        own, vanished = rescore(scorer, batch)
+        scored += own
+        gone += vanished
+    return ScoreUpdate(scored, read_at, gone)
+
+
+@dataclass
+class _Progress:
+    """What the service's metrics and its log say of the background scorer."""
+
+    leads: int = 0
+    since: float = 0.0
+
+    def show(self, waiting: int, since: int | None) -> None:
+        """Show how many rows wait, and for how long the oldest has."""
+        metrics.RESCORE_WAITING.set(waiting)
+        metrics.RESCORE_OLDEST.set(0 if since is None else max(0.0, time.time() - since))
+
+    def add(self, leads: int) -> None:
+        """Count leads that were scored."""
+        self.since = self.since or time.monotonic()
+        self.leads += leads
+        metrics.RESCORED.inc(leads)
+
+    def report(self, *, idle: bool) -> None:
+        """Log a line when the work is done, and every minute while it is not."""
+        took = time.monotonic() - self.since
+        if self.leads and (idle or took > _REPORT_SECONDS):
+            rest = "none is waiting" if idle else "more are waiting"
+            logger.info("%s leads of the store scored in %.0f s; %s", f"{self.leads:,}", took, rest)
+            self.leads, self.since = 0, 0.0

@@ -1,0 +1,62 @@
+"""Which leads are to be scored although nothing became known of them: by a new model, or since they age."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from serving.decision_log.database import DriverStatement
+from serving.decision_log.lead_events import ListStatement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+# Each of these is a range of one index, however many leads there are.
+_OF_OTHER_MODELS = (
+    DriverStatement(
+        "SELECT tenant, lead_id FROM current_scores WHERE state <> 'closed' AND model_version < ? "
+        "ORDER BY model_version, scored_at LIMIT ?"
+    ),
+    DriverStatement(
+        "SELECT tenant, lead_id FROM current_scores WHERE state <> 'closed' AND model_version > ? "
+        "ORDER BY model_version, scored_at LIMIT ?"
+    ),
+)
+_AGED = DriverStatement(
+    "SELECT tenant, lead_id FROM current_scores WHERE state <> 'closed' AND model_version = ? "
+    "AND scored_at < ? ORDER BY scored_at LIMIT ?"
+)
+# A person has accepted the lead: it goes on, and is still of interest.
+_ENDED = ListStatement(
+    "SELECT DISTINCT lead_id FROM outcomes WHERE tenant = ? AND outcome <> 'accepted' "
+    "AND lead_id IN {values} AND NOT EXISTS (SELECT 1 FROM outcomes AS later "
+    "WHERE later.tenant = outcomes.tenant AND later.corrects = outcomes.key)"
+)
+
+
+def due_leads(connection: Connection, version: str, before: int, most: int) -> list[tuple[str, str]]:
+    """Tenant and id of leads that are not closed and were scored by another model, or too long ago.
+
+    Args:
+        connection: A connection.
+        version: The model in charge.
+        before: What was scored before then (epoch seconds) is scored anew.
+        most: How many at most; those that have waited longest.
+    """
+    leads: list[tuple[str, str]] = []
+    for statement in _OF_OTHER_MODELS:
+        if len(leads) < most:
+            leads += map(_lead, statement.execute(connection, (version, most - len(leads))))
+    if len(leads) < most:
+        leads += map(_lead, _AGED.execute(connection, (version, before, most - len(leads))))
+    return leads
+
+
+def _lead(row: Any) -> tuple[str, str]:
+    return row[0], row[1]
+
+
+def ended_leads(connection: Connection, lead_ids: Iterable[str], tenant: str) -> set[str]:
+    """Those of some leads whose end was reported as an outcome: qualified, rejected, won, lost and so on."""
+    return {row[0] for row in _ENDED.rows(connection, tenant, among=lead_ids)}

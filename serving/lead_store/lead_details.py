@@ -1,0 +1,98 @@
+"""What lists show and filter by of a stored lead: its name, whose it is, where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from features.point_in_time import is_visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from serving.lead_store.stored_leads import StoredLead
+
+# What CRMs call it, spelled without capitals, blanks, underscores and hyphens; the first that has a value.
+NAMES = (
+    *("name", "fullname", "leadname", "contactname", "displayname", "partnername"),
+    *("company", "companyname", "accountname", "organisation", "organization", "email", "emailaddress"),
+)
+FIRST_NAMES, LAST_NAMES = ("firstname", "givenname", "vorname"), ("lastname", "surname", "nachname")
+OWNERS = (
+    *("owner", "ownername", "leadowner", "accountowner", "contactowner", "ownerid", "hubspotownerid"),
+    *("salesperson", "salesrep", "assignedto", "userid"),
+)
+# A name is for people to read in a list, and nobody looks for leads by longer values.
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LeadDetails:
+    """What lists show of a lead, as ``serving.current_scores.records.CurrentScore`` has it."""
+
+    name: str
+    account_id: str | None
+    owner: str | None
+    channel: str | None
+    stage: str | None
+    created_at: int
+    last_activity_at: int | None
+    attributes: Mapping[str, Any]
+
+
+def describe_lead(stored: StoredLead, as_of: int) -> LeadDetails:
+    """The details of a lead as it was known before ``as_of`` (epoch seconds)."""
+    attributes = _attributes(stored, as_of)
+    by_spelling = {_spelling(name): value for name, value in attributes.items() if not _is_empty(value)}
+    touchpoints = _visible(stored.events["touchpoint"], as_of)
+    from_channels = [each for each in touchpoints if each.get("channel") is not None]
+    transitions = _visible(stored.events["transition"], as_of)
+    return LeadDetails(
+        name=_name(by_spelling) or stored.lead_id,
+        account_id=stored.account_id,
+        owner=_first_text(by_spelling, OWNERS),
+        channel=_newest(from_channels, "channel"),
+        stage=_newest(transitions, "stage"),
+        created_at=stored.created_at,
+        last_activity_at=max((each["occurred_at"] for each in touchpoints), default=None),
+        attributes=attributes,
+    )
+
+
+def _attributes(stored: StoredLead, as_of: int) -> dict[str, Any]:
+    """Plain attributes by their newest row, and over them what overwritten ones were last set to."""
+    attributes: dict[str, Any] = dict(stored.attributes[-1][1]) if stored.attributes else {}
+    changes = [
+        row for row in stored.events["attribute"] if is_visible(row["known_at"], row["known_at"], as_of)
+    ]
+    for row in sorted(changes, key=lambda row: (row["known_at"], row["name"], str(row.get("value")))):
+        attributes[row["name"]] = row.get("value", row.get("number"))
+    return {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in attributes.items()}
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ("", [])
+
+
+def _visible(rows: Iterable[Mapping[str, Any]], as_of: int) -> list[Mapping[str, Any]]:
+    return [row for row in rows if is_visible(row["occurred_at"], row["known_at"], as_of)]
+
+
+def _newest(rows: Sequence[Mapping[str, Any]], column: str) -> str | None:
+    newest = max(rows, key=lambda row: (row["occurred_at"], row["known_at"], row[column]), default=None)
+    return None if newest is None else newest[column]
+
+
+def _name(by_spelling: Mapping[str, Any]) -> str | None:
+    person = [_first_text(by_spelling, names) for names in (FIRST_NAMES, LAST_NAMES)]
+    whole = " ".join(filter(None, person))
+    return whole[:_LONGEST] or _first_text(by_spelling, NAMES)
+
+
+def _first_text(by_spelling: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    value = next((by_spelling[name] for name in names if name in by_spelling), None)
+    return None if value is None else str(value)[:_LONGEST]
+
+
+def _spelling(name: str) -> str:
+    return "".join(name.lower().replace("_", "").replace("-", "").split())
