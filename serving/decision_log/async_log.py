@@ -20,22 +20,21 @@ from serving.decision_log.writer import DEADLINE, GroupCommitWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from serving.decision_log.handovers import Handover
-    from serving.decision_log.overrides import Override
-    from serving.decision_log.owner_lists import ListWish
     from serving.decision_log.records import (
         Decision,
         DecisionSummary,
+        Handover,
         IdempotencyKey,
         KeptAnswer,
         NewAnswer,
         NewDecision,
         Outcome,
         OutcomeStatus,
+        Override,
         RequestInfo,
     )
     from serving.decision_log.settings import LogSettings
-    from serving.handover_plan import HandoverPlan
+    from serving.handover_plan import HandoverPlan, ListWish
     from serving.handover_selection import HandoverRequest
 
 T = TypeVar("T")

@@ -54,7 +54,7 @@ def test_workers_that_start_at_once_do_not_collide(place):
         return steps
 
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(start, range(6))) == [[("0007",)]] * 6
+        assert list(pool.map(start, range(6))) == [[("0009",)]] * 6
 
 
 def test_who_holds_a_new_file_is_waited_for(tmp_path):
