@@ -207,6 +207,10 @@ class DecisionLog:
 
         return await self.read(find)
 
+    async def overrides_of(self, lead_id: str, tenant: str = "") -> list[Override]:
+        """All that people ever decided about a lead's place on call lists."""
+        return await self.read(lambda: list(overrides.overrides_of_lead(self.writer.log, lead_id, tenant)))
+
     async def find_owner(self, plan: HandoverPlan, lead_id: str, tenant: str = "") -> str | None:
         """Whose lead this is by a plan; None where it was never scored, "" where nobody takes it."""
 

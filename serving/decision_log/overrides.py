@@ -18,7 +18,7 @@ from serving.decision_log.records import Override
 from serving.decision_log.tables import HANDOVER_OVERRIDES, LEAD_RANKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -73,6 +73,14 @@ def overrides_by_lead(log: Engine, tenant: str = "") -> dict[tuple[str, str], li
         for override in map(_override, rows):
             by_lead.setdefault((override.tenant, override.lead_id), []).append(override)
     return by_lead
+
+
+def overrides_of_lead(log: Engine, lead_id: str, tenant: str = "") -> Iterator[Override]:
+    """All overrides about a lead that are logged, in the order in which they were reported."""
+    own = [_OVERRIDE.lead_id == lead_id, *([_OVERRIDE.tenant == tenant] if tenant else [])]
+    with log.connect() as connection:
+        rows = connection.execute(select(HANDOVER_OVERRIDES).where(*own).order_by(_OVERRIDE.id)).mappings()
+        yield from map(_override, rows)
 
 
 def action_on(overrides: Sequence[Override], day: int) -> OverrideAction | None:
