@@ -36,8 +36,7 @@ from features.parsing import as_category, clean_text
 # pydantic reads the annotations of these when the classes are made.
 from models.explanation import FamilyContribution, Reason, ScoreChange, ScorePart
 from models.uncertainty import InsufficiencyCode, InsufficientEvidence, ScoreInterval
-from serving.decision_log.overrides import OverrideAction
-from serving.decision_log.records import DecidedBy, Decision, Outcome, OutcomeKind
+from serving.decision_log.records import DecidedBy, Decision, Outcome, OutcomeKind, OverrideAction
 from serving.handover_plan import MAX_CAPACITY
 
 if TYPE_CHECKING:

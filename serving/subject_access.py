@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from features.spec import FeatureSpec
     from models.conversion import ConversionModel
-    from serving.decision_log.records import Decision, Outcome
+    from serving.decision_log.records import Decision, Outcome, Override
     from serving.lead_store.stored_leads import StoredLead
 
 CONTROLLER, CONTACT = "LEADLOOP_CONTROLLER", "LEADLOOP_CONTROLLER_CONTACT"
@@ -61,6 +61,7 @@ class SubjectRecords:
         outcomes: All reported outcomes, corrected ones included.
         lists: The call lists that it was on or left off: ``day``, ``handed_over``, ``by_lot``.
         stored: What the lead store knows of it; None where it knows nothing.
+        overrides: What people decided about its place on call lists.
     """
 
     lead_id: str
@@ -68,6 +69,7 @@ class SubjectRecords:
     outcomes: Sequence[Outcome]
     lists: Sequence[Mapping[str, Any]]
     stored: StoredLead | None = None
+    overrides: Sequence[Override] = ()
 
     @property
     def newest(self) -> Decision | None:
@@ -152,7 +154,7 @@ def read_subject_records(log: Engine, lead_id: str, tenant: str = "") -> Subject
         tenant: The tenant that it belongs to. Default: of all tenants.
     """
     # The service starts without a database library where there is no log.
-    from serving.decision_log import queries  # noqa: PLC0415
+    from serving.decision_log import overrides, queries  # noqa: PLC0415
     from serving.lead_store.stored_leads import read_stored_leads  # noqa: PLC0415
 
     with log.connect() as connection:
@@ -163,6 +165,7 @@ def read_subject_records(log: Engine, lead_id: str, tenant: str = "") -> Subject
         tuple(queries.outcome_history(log, lead_id, tenant)),
         tuple(queries.lists_of_lead(log, lead_id, tenant))[-MOST_RECORDS:],
         stored,
+        tuple(overrides.overrides_of_lead(log, lead_id, tenant))[-MOST_RECORDS:],
     )
 
 
@@ -336,7 +339,7 @@ def _human_decisions(records: SubjectRecords, context: SheetContext) -> SheetSec
     """Who decides, and what was reported to be decided."""
     lang = context.lang
     title, sentences = _say("decisions_title", lang), [_say("who_decides", lang)]
-    if not records.outcomes:
+    if not (records.outcomes or records.overrides):
         return SheetSection(title, (*sentences, _say("no_outcomes", lang)))
     corrected = {outcome.corrects for outcome in records.outcomes}
     rows = tuple(
@@ -347,6 +350,15 @@ def _human_decisions(records: SubjectRecords, context: SheetContext) -> SheetSec
             (outcome.reason or "") + (_say("corrected", lang) if outcome.key in corrected else ""),
         )
         for outcome in records.outcomes
+    )
+    rows += tuple(
+        (
+            _day(override.recorded_at, lang),
+            _say(f"override_{override.action}", lang),
+            _say("by_person", lang),
+            override.reason,
+        )
+        for override in records.overrides
     )
     head = tuple(_say(name, lang) for name in ("day", "decision", "decided_by", "reason"))
     return SheetSection(title, tuple(sentences), head, rows)

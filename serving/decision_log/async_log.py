@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from serving.decision_log.handovers import Handover, HandoverObserver
-    from serving.decision_log.overrides import Override
-    from serving.decision_log.owner_lists import ListWish
+    from serving.decision_log.handovers import HandoverObserver
     from serving.decision_log.records import (
         Decision,
         DecisionSummary,
+        Handover,
         IdempotencyKey,
         KeptAnswer,
         NewAnswer,
         NewDecision,
         Outcome,
         OutcomeStatus,
+        Override,
         RequestInfo,
     )
     from serving.decision_log.settings import LogSettings
-    from serving.handover_plan import HandoverPlan
+    from serving.handover_plan import HandoverPlan, ListWish
     from serving.handover_selection import HandoverRequest
 
     OutcomeObserver = Callable[[Connection, Sequence[Outcome], float | None], None]
@@ -224,6 +224,10 @@ class DecisionLog:
                 return [(each, decision) for each, decision in decided if decision is not None]
 
         return await self.read(find)
+
+    async def overrides_of(self, lead_id: str, tenant: str = "") -> list[Override]:
+        """All that people ever decided about a lead's place on call lists."""
+        return await self.read(lambda: list(overrides.overrides_of_lead(self.writer.log, lead_id, tenant)))
 
     async def find_owner(self, plan: HandoverPlan, lead_id: str, tenant: str = "") -> str | None:
         """Whose lead this is by a plan; None where it was never scored, "" where nobody takes it."""

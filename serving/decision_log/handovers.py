@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, cast, func, insert, select, text, true
@@ -20,6 +20,7 @@ from serving.decision_log.erasure import lock_against_erasure, lock_against_reco
 from serving.decision_log.overrides import active_overrides
 from serving.decision_log.owner_lists import Overridden, OwnerList, select_lists
 from serving.decision_log.queries import decisions_by_number, decisions_of_handover
+from serving.decision_log.records import Handover, HandoverLead
 from serving.decision_log.tables import (
     CONTROL_LEADS,
     DECISIONS,
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Engine, Row, Select
 
-    from serving.decision_log.owner_lists import ListWish
     from serving.decision_log.records import DecisionSummary
+    from serving.handover_plan import ListWish
     from serving.handover_selection import SelectedLead, Selection
 
     HandoverObserver = Callable[[Connection, HandoverRequest, Sequence[dict[str, Any]]], None]
@@ -65,40 +66,6 @@ _BATCH_LEADS = 1_000
 _DECISIONS_A_LEAD = 32
 # Not as a parameter: a partial index is used where its condition stands in the query as it is.
 _OPEN = text(OPEN_LEADS)
-
-
-@dataclass(frozen=True, slots=True)
-class HandoverLead:
-    """A lead of a list or its reserve, with the decision that it was ranked by.
-
-    ``propensity`` is None of the reserve, and of leads that people handed over beside the model's choice.
-    """
-
-    rank: int
-    decision: DecisionSummary
-    worth: float
-    value: float | None
-    explored: bool
-    propensity: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Handover:
-    """A hand-over as it was logged; the counts are those of ``serving.handover_selection.Selection``.
-
-    ``control`` counts the leads of the control group that are not on the list and would have been;
-    ``excluded`` by reason those that would have been candidates, and ``nobodys`` those of no owner.
-    """
-
-    request: HandoverRequest
-    open: int
-    tied: int
-    tied_taken: int
-    leads: tuple[HandoverLead, ...] = ()
-    control: int = 0
-    reserve: tuple[HandoverLead, ...] = ()
-    excluded: Mapping[str, int] = field(default_factory=dict)
-    nobodys: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,51 +6,25 @@ its time is over or it is withdrawn.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select
 
 from features.clock import DAY
 from serving.decision_log.erasure import erased_since, lock_against_erasure
+from serving.decision_log.records import Override
 from serving.decision_log.tables import HANDOVER_OVERRIDES, LEAD_RANKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
 
-OverrideAction = Literal["hand_over", "take_off", "withdraw"]
+    from serving.decision_log.records import OverrideAction
+
 _OVERRIDE = HANDOVER_OVERRIDES.c
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """What a person decided about a lead.
-
-    Attributes:
-        lead_id: The lead.
-        action: "hand_over" although the model did not choose it, "take_off" every list, or "withdraw" what
-            was decided before.
-        reason: Why, in the person's words.
-        decided_by: Who decided it.
-        recorded_at: When it was reported, in epoch seconds.
-        until: Until when it counts, in epoch seconds.
-        owner: On whose list the lead is put; "" is on every one without an owner.
-        key_id: The name of the API key that it was reported with; None without keys.
-        tenant: Whose lead it is; "" without tenants.
-    """
-
-    lead_id: str
-    action: OverrideAction
-    reason: str
-    decided_by: str
-    recorded_at: int
-    until: int
-    owner: str = ""
-    key_id: str | None = None
-    tenant: str = ""
 
 
 def add_override(connection: Connection, override: Override, received_at: float) -> bool:
@@ -99,6 +73,14 @@ def overrides_by_lead(log: Engine, tenant: str = "") -> dict[tuple[str, str], li
         for override in map(_override, rows):
             by_lead.setdefault((override.tenant, override.lead_id), []).append(override)
     return by_lead
+
+
+def overrides_of_lead(log: Engine, lead_id: str, tenant: str = "") -> Iterator[Override]:
+    """All overrides about a lead that are logged, in the order in which they were reported."""
+    own = [_OVERRIDE.lead_id == lead_id, *([_OVERRIDE.tenant == tenant] if tenant else [])]
+    with log.connect() as connection:
+        rows = connection.execute(select(HANDOVER_OVERRIDES).where(*own).order_by(_OVERRIDE.id)).mappings()
+        yield from map(_override, rows)
 
 
 def action_on(overrides: Sequence[Override], day: int) -> OverrideAction | None:

@@ -7,7 +7,7 @@ each combination of attributes once.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,11 @@ from serving.handover_plan import NO_OWNER, OVERRIDE, ROW, HandoverPlan, attribu
 from serving.handover_selection import HandoverCandidate, StreamedSelection
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select
 
-    from serving.handover_plan import Takers
+    from serving.handover_plan import ListWish, Takers
     from serving.handover_selection import HandoverRequest, Selection
 
 _PAGE_LEADS = 10_000
@@ -50,45 +50,6 @@ class OwnerList:
     selection: Selection
     excluded: Mapping[str, int]
     nobodys: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ListWish:
-    """Which lists are asked for.
-
-    Attributes:
-        request: The parameters that all of them share; ``capacity`` counts where ``by_owner`` is false.
-        plan: Who takes which leads, and who is left out.
-        by_owner: Whether each owner has a list; else there is one of all leads.
-        owners: Whose lists alone. Default: those of all owners.
-    """
-
-    request: HandoverRequest
-    plan: HandoverPlan
-    by_owner: bool
-    owners: frozenset[str] = frozenset()
-
-    def request_of(self, owner: str) -> HandoverRequest:
-        """The parameters of the list of an owner."""
-        if not self.by_owner:
-            return self.request
-        capacity = self.plan.capacity_of(owner) or self.request.capacity
-        return replace(self.request, owner=owner, capacity=capacity)
-
-    @property
-    def listed(self) -> Collection[str]:
-        """The owners who have a list whether or not a lead is theirs."""
-        if not self.by_owner:
-            return ("",)
-        return self.owners or tuple(self.plan.owners)
-
-    def missing(self, owners: Collection[str]) -> Collection[str]:
-        """Owners whose lists are asked for and are not among these; with a plan for anybody, none of them."""
-        return set(self.listed).difference(owners) if self.listed or owners else {""}
-
-    def covers(self, owner: str) -> bool:
-        """Whether the list of an owner is asked for; leads that are nobody's are counted beside any."""
-        return not self.owners or owner in self.owners or not owner
 
 
 @dataclass(frozen=True, slots=True)

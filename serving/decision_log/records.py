@@ -7,15 +7,19 @@ import time
 # The contract shows these records, and pydantic reads their annotations when it starts.
 from collections.abc import Mapping, Sequence  # noqa: TC003
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from features.record import Value  # noqa: TC001
 from models.explanation import Reason, Score  # noqa: TC001
 from models.uncertainty import WITHHELD, InsufficiencyCode
 
+if TYPE_CHECKING:
+    from serving.handover_selection import HandoverRequest
+
 OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost", "withdrawn"]
 WITHDRAWN: OutcomeKind = "withdrawn"
 DecidedBy = Literal["person", "system"]
+OverrideAction = Literal["hand_over", "take_off", "withdraw"]
 OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead", "circle"]
 
 
@@ -210,3 +214,65 @@ class NewAnswer:
     compressed: bytes
     leads: frozenset[str]
     received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What a person decided about a lead.
+
+    Attributes:
+        lead_id: The lead.
+        action: "hand_over" although the model did not choose it, "take_off" every list, or "withdraw" what
+            was decided before.
+        reason: Why, in the person's words.
+        decided_by: Who decided it.
+        recorded_at: When it was reported, in epoch seconds.
+        until: Until when it counts, in epoch seconds.
+        owner: On whose list the lead is put; "" is on every one without an owner.
+        key_id: The name of the API key that it was reported with; None without keys.
+        tenant: Whose lead it is; "" without tenants.
+    """
+
+    lead_id: str
+    action: OverrideAction
+    reason: str
+    decided_by: str
+    recorded_at: int
+    until: int
+    owner: str = ""
+    key_id: str | None = None
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverLead:
+    """A lead of a list or its reserve, with the decision that it was ranked by.
+
+    ``propensity`` is None of the reserve, and of leads that people handed over beside the model's choice.
+    """
+
+    rank: int
+    decision: DecisionSummary
+    worth: float
+    value: float | None
+    explored: bool
+    propensity: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A hand-over as it was logged; the counts are those of ``serving.handover_selection.Selection``.
+
+    ``control`` counts the leads of the control group that are not on the list and would have been;
+    ``excluded`` by reason those that would have been candidates, and ``nobodys`` those of no owner.
+    """
+
+    request: HandoverRequest
+    open: int
+    tied: int
+    tied_taken: int
+    leads: tuple[HandoverLead, ...] = ()
+    control: int = 0
+    reserve: tuple[HandoverLead, ...] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    nobodys: Mapping[str, int] = field(default_factory=dict)

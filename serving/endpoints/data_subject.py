@@ -81,6 +81,7 @@ async def _sheet(request: Request, journal: DecisionLog) -> SubjectAccessRespons
         await journal.outcomes_of(lead_id, tenant),
         (await journal.lists_of(lead_id, tenant))[-MOST_RECORDS:],
         (await service.store.leads([lead_id], tenant)).rows.lead(lead_id),
+        (await journal.overrides_of(lead_id, tenant))[-MOST_RECORDS:],
     )
     model = service.champion.current and service.scorer.model
     context = SheetContext(service.controller, service.keep_days, int(time.time()), query.lang, model)

@@ -14,11 +14,10 @@ from starlette.routing import Route
 
 from features.clock import DAY, to_datetime
 from features.suggestions import suggest
-from serving.decision_log.handovers import Handover, HandoverLead
-from serving.decision_log.owner_lists import ListWish
+from serving.decision_log.records import Handover, HandoverLead
 from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters, read_json
 from serving.endpoints.handover_overrides import override_out
-from serving.handover_plan import HandoverPlan, with_capacities
+from serving.handover_plan import HandoverPlan, ListWish, with_capacities
 from serving.handover_selection import HandoverRequest, NoSuchValueError, conversion_interval
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
@@ -40,8 +39,7 @@ if TYPE_CHECKING:
 
     from features.spec import FeatureSet
     from serving.decision_log.async_log import DecisionLog
-    from serving.decision_log.overrides import Override
-    from serving.decision_log.records import DecisionSummary
+    from serving.decision_log.records import DecisionSummary, Override
 
 PATH = "/v1/handover"
 _NO_HANDOVER = Problem(

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from features.clock import DAY
 from features.suggestions import suggest
-from serving.decision_log.overrides import Override
+from serving.decision_log.records import Override
 from serving.endpoints.base import log_endpoint, openapi_operation, read_json
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request

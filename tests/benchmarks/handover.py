@@ -21,11 +21,10 @@ from features.clock import DAY
 from models.explanation import Score
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.handovers import select_handovers
-from serving.decision_log.owner_lists import ListWish
 from serving.decision_log.records import NewDecision, RequestInfo
 from serving.decision_log.statements import add_decisions, decision_rows
 from serving.decision_log.tables import CURRENT_SCORES
-from serving.handover_plan import Exclusion, HandoverPlan
+from serving.handover_plan import Exclusion, HandoverPlan, ListWish
 from serving.handover_selection import HandoverRequest
 
 MILLION = 1_000_000

@@ -17,7 +17,8 @@ from models.explanation import Reason
 from models.uncertainty import InsufficientEvidence
 from serving.decision_log import handovers
 from serving.decision_log.database import open_log, writing
-from serving.decision_log.records import Outcome
+from serving.decision_log.overrides import add_override
+from serving.decision_log.records import Outcome, Override
 from serving.decision_log.statements import add_outcomes
 from serving.handover_selection import HandoverRequest
 from serving.lead_store.events import add_events
@@ -142,6 +143,22 @@ def test_lists_and_the_control_group_are_named(log):
     listed = {lead.candidate.lead_id for lead in (*selection.leads, *selection.control)}
     other = next(f"lead {n}" for n in range(40) if f"lead {n}" not in listed)
     assert "on no call list" in text_of(sheet_of(log, other))
+
+
+def test_what_people_decided_about_call_lists_is_named_with_its_reason(log):
+    log_decisions(log, make_decision(), make_decision("other"), now=NOW)
+    for lead_id, action, reason in [
+        ("0012", "hand_over", "met them at the fair"),
+        ("0012", "withdraw", "they bought elsewhere"),
+        ("other", "take_off", "their own affair"),
+    ]:
+        override = Override(lead_id, action, reason, "anna@acme.example", NOW, NOW + DAY)
+        assert in_transaction(log, add_override, override, time.time())
+    english, german = text_of(sheet_of(log)), text_of(sheet_of(log, lang="de"))
+    assert "put on a list by hand | a person | met them at the fair" in english
+    assert "earlier decision withdrawn | a person | they bought elsewhere" in english
+    assert "von Hand auf eine Liste gesetzt | einem Menschen | met them at the fair" in german
+    assert "their own affair" not in english
 
 
 def test_nothing_that_a_lead_or_a_crm_writes_becomes_html(log):

@@ -19,13 +19,13 @@ from sqlalchemy import insert, select, update
 from features.clock import DAY
 from serving.decision_log import async_log, handovers
 from serving.decision_log.async_log import DecisionLog
-from serving.decision_log.overrides import Override, action_on, add_override, is_handed_over_by_hand
-from serving.decision_log.owner_lists import ListWish
+from serving.decision_log.overrides import action_on, add_override, is_handed_over_by_hand
 from serving.decision_log.queries import handed_over
+from serving.decision_log.records import Override
 from serving.decision_log.settings import LogSettings, LogUnavailable
 from serving.decision_log.statements import erase, probe_writable, prune
 from serving.decision_log.tables import CURRENT_SCORES, HANDOVER_OVERRIDES, HANDOVERS, LEAD_RANKS, METADATA
-from serving.handover_plan import NO_OWNER, Exclusion, HandoverPlan
+from serving.handover_plan import NO_OWNER, Exclusion, HandoverPlan, ListWish
 from serving.handover_selection import HandoverCandidate, HandoverRequest, lead_lot, select_leads
 
 PLAN = HandoverPlan(
