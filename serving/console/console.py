@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
+from serving.console.oidc_settings import ISSUER, OidcSettings
 from serving.console.roles import Person
 from serving.console.tokens import hash_token, new_token
 from serving.decision_log.settings import LogUnavailable
 from serving.middleware.api_keys import ApiKeyStore, parse_role
 from serving.middleware.authentication import GUESSES
 from serving.middleware.rate_limit import shared_limiter
+from serving.settings import SettingsError
 
 if TYPE_CHECKING:
     from serving.console.lead_lists import LeadLists
+    from serving.console.oidc import IdentityProvider
     from serving.console.sessions import SessionStore
     from serving.current_scores.reading import CurrentScores
     from serving.decision_log.async_log import DecisionLog
@@ -34,6 +38,7 @@ class Console:
         project: The project of the service.
         scores: The current scores; None without a log.
         lists: What lists need beside them; None without a log.
+        provider: Where people sign in by OpenID Connect; None where nobody does.
     """
 
     def __init__(self, settings: ServiceSettings, journal: DecisionLog | None) -> None:
@@ -42,13 +47,14 @@ class Console:
         self._sessions = None if journal is None else _open_sessions(journal)
         self.lists = None if journal is None else _open_lists(journal)
         self.scores = None if journal is None else _open_scores(journal)
+        self.provider = _find_provider(OidcSettings.of(os.environ))
         self._rate = shared_limiter(settings.rate, "requests") if settings.rate else None
         self._guesses = shared_limiter(GUESSES, "guesses")
 
     @property
     def asks_for_login(self) -> bool:
         """Whether people must say who they are: without keys this machine is trusted."""
-        return self._keys is not None
+        return self._keys is not None or self.provider is not None
 
     @property
     def takes_keys(self) -> bool:
@@ -64,7 +70,9 @@ class Console:
             return None
         if not session.key_sha256:
             role = parse_role(session.role)
-            return None if role is None else Person(session.name, role, session.tenant)
+            person = None if role is None else Person(session.name, role, session.tenant, by_key=False)
+            # Whoever no longer trusts the provider no longer trusts whom it vouched for.
+            return person if self.provider is not None else None
         key = self._keys.find_by_hash(session.key_sha256) if self._keys else None
         return None if key is None else _person_of(key)
 
@@ -101,11 +109,23 @@ class Console:
 
     def seconds_until_request(self, person: Person) -> int:
         """How long a person must wait, whose key has asked too often; 0 where not, which counts."""
-        return self._rate.retry_after(person.name) if self._rate and person.name else 0
+        return self._rate.retry_after(person.log_name) if self._rate and person.log_name else 0
 
 
 def _person_of(key: ApiKey) -> Person | None:
     return None if key.role is None else Person(key.name, key.role, key.tenant)
+
+
+def _find_provider(settings: OidcSettings | None) -> IdentityProvider | None:
+    if settings is None:
+        return None
+    try:
+        # Authlib comes with an extra of its own.
+        from serving.console.oidc import IdentityProvider  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        msg = f"{ISSUER} is set, and {error.name} is not installed: install leadloop with the extra oidc"
+        raise SettingsError(msg) from error
+    return IdentityProvider(settings)
 
 
 def _open_lists(journal: DecisionLog) -> LeadLists:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import parse_qsl, urlencode
 
 import bentoml
@@ -149,11 +149,11 @@ def console_page(permission: Permission | None, page: Page) -> Callable[[Request
             return Response(status_code=HTTPStatus.NOT_FOUND)
         if request.query_params.get("lang") in LANGUAGES and request.method != "POST":
             return _switch_language(request)
-        cookie = request.cookies.get(_cookie_name(request), "")
+        cookie = visitor_cookie(request)
         texts = ConsoleTexts(_language(request), time.time())
         visit = Visit(request, console, texts, cookie or new_token())
         response = await _answer(visit, permission, page, cookie)
-        if not cookie and _cookie_name(request) not in response.headers.get("set-cookie", ""):
+        if not cookie and f"{_cookie_name(request)}=" not in " ".join(response.headers.getlist("set-cookie")):
             set_visitor_cookie(visit, response, visit.token)
         return response
 
@@ -190,18 +190,45 @@ def refusal_page(visit: Visit, refusal: PageRefused) -> Response:
     return visit.page("refusal.html", refusal.status, sentence=sentence, status=int(refusal.status))
 
 
-def set_visitor_cookie(visit: Visit, response: Response, token: str) -> None:
-    """Set the cookie of a visitor: for this service alone, until the browser ends, and for no script."""
-    secure = not _is_local(visit.request)
+def set_visitor_cookie(  # noqa: PLR0913  # a cookie is what these say
+    visit: Visit,
+    response: Response,
+    value: str,
+    purpose: str = "",
+    *,
+    lasts: int | None = None,
+    samesite: Literal["strict", "lax"] = "strict",
+) -> None:
+    """Set a cookie of a visitor: for this service alone, and for no script.
+
+    Args:
+        visit: Who gets it.
+        response: What brings it along.
+        value: Its value.
+        purpose: What it is for. Default: the session.
+        lasts: Seconds until it is forgotten. Default: until the browser ends.
+        samesite: Whether links from other sites bring it along. Default: they do not.
+    """
     response.set_cookie(
-        _cookie_name(visit.request), token, path="/", secure=secure, httponly=True, samesite="strict"
+        _cookie_name(visit.request, purpose),
+        value,
+        max_age=lasts,
+        path="/",
+        secure=not _is_local(visit.request),
+        httponly=True,
+        samesite=samesite,
     )
+
+
+def visitor_cookie(request: Request, purpose: str = "") -> str:
+    """The value of a cookie that ``set_visitor_cookie`` set; "" without one."""
+    return request.cookies.get(_cookie_name(request, purpose), "")
 
 
 def _admit(visit: Visit, person: Person, permission: Permission) -> None:
     """Note in the request's context who asks. Raises PageRefused for whom the page is not, or too often."""
     context = current_request()
-    context.key_id, context.tenant = person.name or None, person.tenant
+    context.key_id, context.tenant = person.log_name, person.tenant
     if not person.may(permission):
         role = visit.texts(f"console.role_{person.role}")
         raise PageRefused(HTTPStatus.FORBIDDEN, "console.not_for_you", role=role)
@@ -266,11 +293,10 @@ def _language(request: Request) -> Lang:
     )
 
 
-def _cookie_name(request: Request) -> str:
-    """The name of the cookie: browsers keep those of all ports of a machine together."""
-    if not _is_local(request):
-        return "__Host-leadloop"
-    return f"leadloop_{request.url.port or 80}"
+def _cookie_name(request: Request, purpose: str = "") -> str:
+    """The name of a cookie: browsers keep those of all ports of a machine together."""
+    name = f"leadloop_{purpose}" if purpose else "leadloop"
+    return f"{name}_{request.url.port or 80}" if _is_local(request) else f"__Host-{name}"
 
 
 def _is_local(request: Request) -> bool:

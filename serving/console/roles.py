@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -27,11 +28,20 @@ class Person:
             keys.
         role: What they are to the console.
         tenant: The label whose leads alone they see; "" where they are bound to none.
+        by_key: Whether they signed in with a key, and ``name`` is the key's.
     """
 
     name: str
     role: Role
     tenant: str = ""
+    by_key: bool = True
+
+    @property
+    def log_name(self) -> str | None:
+        """What log lines call them: the key's name, or a hash of a person's own; None without a name."""
+        if self.by_key or not self.name:
+            return self.name or None
+        return f"oidc-{sha256(self.name.encode()).hexdigest()[:12]}"
 
     def may(self, permission: Permission) -> bool:
         """Whether their role allows it.

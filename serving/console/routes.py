@@ -11,7 +11,7 @@ from starlette.routing import Route
 from serving.console.accounts import account_page, accounts_page
 from serving.console.decisions import decide, take_back
 from serving.console.lead import forget_page, lead_page
-from serving.console.login import login_page, logout
+from serving.console.login import begin_oidc, finish_oidc, login_page, logout
 from serving.console.model import model_page, report_page
 from serving.console.pages import PageRefused, console_page
 from serving.console.rendering import ROOT, static_file
@@ -46,6 +46,8 @@ routes = [
     Route(f"{ROOT}/model", console_page("model", model_page), methods=["GET"]),
     Route(f"{ROOT}/report", console_page("model", report_page), methods=["GET"]),
     Route(f"{ROOT}/login", console_page(None, login_page), methods=["GET", "POST"]),
+    Route(f"{ROOT}/oidc/start", console_page(None, begin_oidc), methods=["GET"]),
+    Route(f"{ROOT}/oidc/callback", console_page(None, finish_oidc), methods=["GET"]),
     Route(f"{ROOT}/logout", console_page(None, logout), methods=["POST"]),
     Route(f"{ROOT}/static/{{name}}", _static, methods=["GET"]),
     Route(f"{ROOT}/{{rest:path}}", console_page(None, _nowhere), methods=["GET", "POST"]),

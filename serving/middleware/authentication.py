@@ -110,6 +110,7 @@ class AuthenticationMiddleware:
         self.app = app
         self._ring = ApiKeyStore(settings.keys, settings.project) if settings.keys else None
         self._open_to_all = settings.open_to_all
+        self._has_provider = bool(os.environ.get("LEADLOOP_OIDC_ISSUER"))
         self._hosts = frozenset(settings.allowed_hosts)
         self._rate = shared_limiter(settings.rate, "requests") if settings.rate else None
         self._guesses = shared_limiter(GUESSES, "guesses")
@@ -128,8 +129,8 @@ class AuthenticationMiddleware:
         problem = _length_problem(head) or self._host_problem(scope["path"], head, near=near)
         if problem or _is_open(scope["path"]):
             return problem
-        if _is_console(scope["path"]) and self._ring:
-            # Its pages ask for a session of whoever signed in with a key.
+        if _is_console(scope["path"]) and (self._ring or self._has_provider):
+            # Its pages ask for a session of whoever signed in.
             return self._site_problem(scope, head)
         if self._ring:
             return self._key_refusal(self._ring, scope, head, near=near)

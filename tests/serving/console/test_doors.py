@@ -7,6 +7,9 @@ from contextlib import ExitStack
 from console_browser import Browser, form_token, start_console
 from service_client import start_client
 
+from serving.console import rendering
+from serving.decision_log.async_log import DecisionLog
+from serving.decision_log.settings import LogUnavailable
 from serving.middleware import authentication
 from serving.middleware.api_keys import create_key
 
@@ -46,3 +49,32 @@ def test_the_console_can_be_switched_off(by_hand, tmp_path):
         )
         assert browser.get("/console").status_code == 404
         assert browser.get("/readyz").status_code == 200
+
+
+def test_without_what_renders_it_the_service_starts_and_has_no_console(by_hand, tmp_path, monkeypatch):
+    monkeypatch.setattr(rendering, "find_spec", lambda _: None)
+    with ExitStack() as stack:
+        browser = Browser(start_client(by_hand, str(tmp_path / "decisions.db"), stack))
+        assert browser.get("/console").status_code == 404
+        assert browser.client.post("/v1/score", json={"leads": [{"lead_id": "a"}]}).status_code == 200
+
+
+def test_without_a_log_the_console_says_that_it_knows_no_leads(by_hand):
+    with ExitStack() as stack:
+        browser = Browser(start_client(by_hand, "off", stack))
+        assert browser.get("/console").status_code == 501
+        assert browser.get("/console/model").status_code == 200
+
+
+def test_a_database_that_is_gone_is_said_and_nothing_else(by_hand, tmp_path, monkeypatch):
+    with ExitStack() as stack:
+        browser = start_console(by_hand, tmp_path, stack)
+        browser.sign_in(create_key(tmp_path / "keys.json", "ada", [], role="sales"))
+
+        async def gone(*_):
+            raise LogUnavailable
+
+        monkeypatch.setattr(DecisionLog, "read", gone)
+        page = browser.get("/console", headers={"accept-language": "de"})
+        assert page.status_code == 503
+        assert "Die Datenbank ist zurzeit nicht erreichbar" in page.text

@@ -1,0 +1,139 @@
+"""Where the console's people sign in by OpenID Connect, and what makes their roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from serving.middleware.api_keys import ROLES
+from serving.middleware.hosts import is_loopback
+from serving.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from serving.middleware.api_keys import Role
+
+ISSUER, CLIENT_ID = "LEADLOOP_OIDC_ISSUER", "LEADLOOP_OIDC_CLIENT_ID"
+CLIENT_SECRET, SECRET_FILE = "LEADLOOP_OIDC_CLIENT_SECRET", "LEADLOOP_OIDC_CLIENT_SECRET_FILE"  # names
+ROLES_CLAIM, ROLE_NAMES = "LEADLOOP_OIDC_ROLES_CLAIM", "LEADLOOP_OIDC_ROLES"
+TENANT_CLAIM, REDIRECT, SCOPE = (
+    "LEADLOOP_OIDC_TENANT_CLAIM",
+    "LEADLOOP_OIDC_REDIRECT_URI",
+    "LEADLOOP_OIDC_SCOPE",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """An OpenID Connect provider and what its tokens mean here.
+
+    Attributes:
+        issuer: The provider, as it calls itself in its tokens.
+        client_id: What it calls this service.
+        client_secret: The secret that it shares with this service; "" of a public client.
+        roles_claim: The claim that holds a person's groups or roles; within others by dots.
+        role_names: What the provider calls each role.
+        tenant_claim: The claim that holds a person's tenant; "" where nobody has one.
+        redirect_uri: Where browsers come back to; "" is the address that they came by.
+        scope: What the provider is asked to tell.
+
+    Raises:
+        SettingsError: One of them is missing, or a connection would be open to others.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(default="", repr=False)
+    roles_claim: str = "roles"
+    role_names: Mapping[Role, str] = field(default_factory=lambda: {role: role for role in ROLES})
+    tenant_claim: str = ""
+    redirect_uri: str = ""
+    scope: str = "openid profile email"
+
+    def __post_init__(self) -> None:
+        if not self.client_id:
+            msg = f"{ISSUER} is set and {CLIENT_ID} is not: name what the provider calls this service"
+            raise SettingsError(msg)
+        self.require_safe(self.issuer)
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> OidcSettings | None:
+        """The settings in environment variables; None where no provider is named."""
+        values = {name: value for name, value in environment.items() if value}
+        if ISSUER not in values:
+            return None
+        return cls(
+            values[ISSUER],
+            values.get(CLIENT_ID, ""),
+            _secret(values),
+            values.get(ROLES_CLAIM, "roles"),
+            _role_names(values.get(ROLE_NAMES, "")),
+            values.get(TENANT_CLAIM, ""),
+            values.get(REDIRECT, ""),
+            values.get(SCOPE, "openid profile email"),
+        )
+
+    @staticmethod
+    def require_safe(address: str) -> None:
+        """Raise SettingsError where others could read what is sent to an address, and change the answer."""
+        parts = urlsplit(address)
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+            msg = f"people are signed in over https alone, not by {address[:200]!r}"
+            raise SettingsError(msg)
+
+    def role_of(self, claims: Mapping[str, Any]) -> Role | None:
+        """The role that a person's claims make: of several the one that may do most; None where none does.
+
+        >>> OidcSettings("https://id.example", "x", roles_claim="a.b").role_of({"a": {"b": ["sales", "x"]}})
+        'sales'
+        """
+        held = _values(_claim(claims, self.roles_claim))
+        return next((role for role in reversed(ROLES) if self.role_names.get(role) in held), None)
+
+    def tenant_of(self, claims: Mapping[str, Any]) -> str:
+        """The tenant that a person's claims name; "" where nobody has one. Of several the first."""
+        return next(iter(_values(_claim(claims, self.tenant_claim))), "") if self.tenant_claim else ""
+
+
+def _secret(values: Mapping[str, str]) -> str:
+    file = values.get(SECRET_FILE)
+    if file is None:
+        return values.get(CLIENT_SECRET, "")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        msg = f"{SECRET_FILE}: {file}: {error.strerror}"
+        raise SettingsError(msg) from error
+
+
+def _role_names(text: str) -> dict[Role, str]:
+    """What a provider calls each role: ``sales=crm-sales admin=crm-admins``; a role without is called so."""
+    pairs = dict(pair.partition("=")[::2] for pair in text.replace(",", " ").split())
+    unknown = sorted(pairs.keys() - set(ROLES))
+    if unknown or not all(pairs.values()):
+        msg = f"{ROLE_NAMES} names {', '.join(ROLES)}, such as sales=crm-sales, and not {text[:80]!r}"
+        raise SettingsError(msg)
+    return (
+        {role: pairs.get(role, role) for role in ROLES}
+        if not pairs
+        else {role: pairs[role] for role in ROLES if role in pairs}
+    )
+
+
+def _claim(claims: Mapping[str, Any], path: str) -> object:
+    """A claim by its name, which may have dots of its own, or within others by dots."""
+    if path in claims:
+        return claims[path]
+    value: object = claims
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _values(claim: object) -> list[str]:
+    if isinstance(claim, str):
+        return claim.split()
+    return [each for each in claim if isinstance(each, str)] if isinstance(claim, list) else []

@@ -1,0 +1,178 @@
+"""The console in Chromium: every page in both languages, wide and narrow, read and used by everyone."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import httpx
+import pytest
+from browser import MARKS, axe_violations, chromium
+
+from features.clock import DAY
+from serving.decision_log.settings import LogSettings
+from serving.middleware.api_keys import create_key
+from serving.server import run_service
+from serving.settings import ServiceSettings
+
+pytestmark = MARKS
+NASTY = """<script>window.x=1</script>"'><img src=x onerror=window.x=2>"""
+LONG = "Donaudampfschifffahrtsgesellschaftskapitän" * 3
+PAGES = (
+    *("/console", "/console?done=lead+0&text=a", "/console/decided", "/console/model", "/console/nowhere"),
+    *("/console/leads/lead%200?if.employees=500", "/console/leads/lead%201", "/console/forget/lead%200"),
+    *("/console/accounts", f"/console/accounts/{quote(NASTY, safe='')}", "/console/accounts/demo"),
+)
+VIEWS = [
+    ("en", 1440, "light", True),
+    ("de", 390, "dark", True),
+    ("de", 1440, "dark", False),
+    ("en", 390, "light", False),
+]
+
+
+def lead_events(number, name, text):
+    now, lead_id = int(time.time()), f"lead {number}"
+    attributes = {"name": name, "owner": text, "industry": text, "employees": 10 * number}
+    told = [
+        {"type": "lead", "created_at": now - 9 * DAY, "account_id": text, "attributes": attributes},
+        {"type": "touchpoint", "occurred_at": now - DAY, "kind": "visit", "channel": text},
+        {"type": "transition", "occurred_at": now - DAY // 2, "stage": text},
+    ]
+    return [each | {"id": f"{each['type']} {number}", "lead_id": lead_id} for each in told]
+
+
+@pytest.fixture(scope="module")
+def service(model_folder, tmp_path_factory):
+    """The address of a service with thirty leads, and the key of an administrator."""
+    folder = tmp_path_factory.mktemp("console")
+    keys = folder / "keys.json"
+    admin, crm = create_key(keys, "ada", [], role="admin"), create_key(keys, "crm", ["events"])
+    leads = [lead_events(0, NASTY, NASTY), lead_events(1, LONG, LONG)]
+    leads += [lead_events(number, f"Lead {number}", "demo") for number in range(2, 30)]
+    settings = ServiceSettings(str(model_folder), keys=keys, log=LogSettings(str(folder / "decisions.db")))
+    with (folder / "log").open("wb") as log, run_service(settings, log=log) as running:
+        events = [each for lead in leads for each in lead]
+        headers = {"Authorization": f"Bearer {crm}"}
+        answer = httpx.post(
+            f"{running.url}/v1/events", json={"events": events}, headers=headers, trust_env=False
+        )
+        assert {each["status"] for each in answer.json()["results"]} == {"accepted"}
+        yield running.url, admin
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def session(service, browser):
+    """The cookies of somebody who has signed in, once there is a list to see."""
+    url, key = service
+    context = browser.new_context(locale="en")
+    page = context.new_page()
+    page.goto(f"{url}/console")
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{url}/console")
+    deadline = time.monotonic() + 60
+    while "30 open leads" not in page.inner_text("main"):
+        assert time.monotonic() < deadline
+        page.reload()
+    yield context.storage_state()
+    context.close()
+
+
+@contextmanager
+def visiting(browser, state, width=1440, lang="en", **options):
+    """A page that notes what it asks for and what the browser complains of."""
+    options = {"viewport": {"width": width, "height": 900}, "locale": lang, "storage_state": state} | options
+    context = browser.new_context(**options)
+    page = context.new_page()
+    page.complaints, page.requested = [], []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda request: page.requested.append(request.url))
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize(("lang", "width", "scheme", "with_axe"), VIEWS)
+def test_every_page_is_whole_and_shuts_nobody_out(service, browser, session, lang, width, scheme, with_axe):
+    url, _ = service
+    with visiting(browser, session, width, lang, color_scheme=scheme) as page:
+        for path in PAGES:
+            answer = page.goto(url + path)
+            assert answer.headers["content-security-policy"].startswith(
+                "default-src 'none'; style-src 'self'"
+            )
+            assert page.evaluate("document.documentElement.lang") == lang
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+            assert page.evaluate("window.x") is None
+            assert not with_axe or axe_violations(page) == [], path
+        # The browser itself notes that a page was not found.
+        assert [line for line in page.complaints if "404" not in line] == []
+        assert [each for each in page.requested if not each.startswith(url)] == []
+
+
+@pytest.mark.parametrize(("lang", "width"), [("en", 390), ("de", 1440)])
+def test_the_door_is_open_to_everyone_and_says_what_is_wrong(service, browser, lang, width):
+    url, _ = service
+    with visiting(browser, None, width, lang) as page:
+        page.goto(f"{url}/console")
+        assert page.evaluate("document.activeElement.id") == "key"
+        page.fill("#key", "a wrong one")
+        page.keyboard.press("Enter")
+        page.locator("[role=alert]").wait_for()
+        assert page.locator("#key").get_attribute("aria-describedby") == "key-help failed"
+        assert axe_violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_a_decision_is_made_and_taken_back_with_and_without_the_script(service, browser, session, scripted):
+    url, _ = service
+    with visiting(browser, session, java_script_enabled=scripted) as page:
+        page.goto(f"{url}/console?text=Lead+{7 if scripted else 8}")
+        name = page.locator("h2 a").inner_text()
+        page.get_by_role("button", name="Accept").click()
+        page.get_by_text(f"{name} is accepted.").first.wait_for()
+        assert ("done=" in page.url) != scripted
+        page.get_by_role("button", name="Take back").click()
+        page.get_by_role("button", name="Accept").wait_for()
+        assert page.locator("h2 a").inner_text() == name
+
+
+def test_everything_is_reached_by_the_keyboard(service, browser, session):
+    url, _ = service
+    with visiting(browser, session) as page:
+        page.goto(f"{url}/console?text=Lead+9")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.locator("details.reject summary").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.activeElement.name === 'reason'")
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.activeElement.name === 'reason'")
+        page.keyboard.type("no budget")
+        page.keyboard.press("Enter")
+        page.get_by_text("Reason: no budget").wait_for()
+        assert page.evaluate("document.activeElement.textContent").startswith("Take back")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+
+
+def test_the_language_that_is_chosen_stays(service, browser, session):
+    url, _ = service
+    with visiting(browser, session, lang="en") as page:
+        page.goto(f"{url}/console/model")
+        page.get_by_role("link", name="DE", exact=True).click()
+        assert page.url == f"{url}/console/model"
+        assert page.evaluate("document.documentElement.lang") == "de"
+        page.goto(f"{url}/console")
+        assert page.evaluate("document.documentElement.lang") == "de"
