@@ -21,7 +21,8 @@ _PATHS = frozenset(
 )
 # The pages of the console; what follows the name of some of them is an id.
 _CONSOLE = re.compile(
-    r"/console(/(?:login|logout|static|leads|accounts|model|report|decided|decisions|oidc)(/.*)?)?", re.DOTALL
+    r"/console(/(?:login|logout|static|leads|accounts|forget|model|report|decided|decisions|oidc)(/.*)?)?",
+    re.DOTALL,
 )
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)
 _OF_A_SOURCE = re.compile(r"/v1/webhooks/[^/]+")

@@ -40,6 +40,7 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
 # What the pages are called, where they are, and who sees them: the navigation, in its order.
 NAVIGATION: tuple[tuple[str, tuple[str, ...], Permission], ...] = (
     ("today", (), "lists"),
+    ("accounts", ("accounts",), "accounts"),
     ("model", ("model",), "model"),
 )
 _REFUSALS = {

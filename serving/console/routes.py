@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.console.accounts import account_page, accounts_page
 from serving.console.decisions import decide, take_back
+from serving.console.lead import forget_page, lead_page
 from serving.console.login import begin_oidc, finish_oidc, login_page, logout
 from serving.console.model import model_page, report_page
 from serving.console.pages import PageRefused, console_page
@@ -37,6 +39,10 @@ routes = [
     Route(f"{ROOT}/decided", console_page("lists", decided_page), methods=["GET"]),
     Route(f"{ROOT}/decisions", console_page("decide", decide), methods=["POST"]),
     Route(f"{ROOT}/decisions/undo", console_page("decide", take_back), methods=["POST"]),
+    Route(f"{ROOT}/leads/{{lead_id:path}}", console_page("leads", lead_page), methods=["GET"]),
+    Route(f"{ROOT}/forget/{{lead_id:path}}", console_page("forget", forget_page), methods=["GET", "POST"]),
+    Route(f"{ROOT}/accounts", console_page("accounts", accounts_page), methods=["GET"]),
+    Route(f"{ROOT}/accounts/{{account_id:path}}", console_page("accounts", account_page), methods=["GET"]),
     Route(f"{ROOT}/model", console_page("model", model_page), methods=["GET"]),
     Route(f"{ROOT}/report", console_page("model", report_page), methods=["GET"]),
     Route(f"{ROOT}/login", console_page(None, login_page), methods=["GET", "POST"]),

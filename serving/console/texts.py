@@ -69,6 +69,14 @@ class ConsoleTexts:
         when = to_datetime(int(moment))
         return f"{when:%d.%m.%Y}" if self.lang == "de" else f"{when.day} {when:%b %Y}"
 
+    def moment(self, moment: float) -> str:
+        """The day and the time of epoch seconds, in UTC.
+
+        >>> ConsoleTexts("en").moment(3600)
+        '1 Jan 1970, 01:00'
+        """
+        return f"{self.day(moment)}, {_utc(moment):%H:%M}"
+
     def iso(self, moment: float) -> str:
         """The moment for a ``time`` element."""
         return f"{_utc(moment):%Y-%m-%dT%H:%M:%SZ}"

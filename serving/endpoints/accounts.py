@@ -15,8 +15,7 @@ import bentoml
 from starlette.routing import Route
 
 from serving.account_scores import AccountSummary, RankedAccount, rank_accounts
-from serving.decision_log.records import RequestInfo
-from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
+from serving.endpoints.base import log_decisions, log_endpoint, openapi_operation, query_parameters
 from serving.endpoints.leads import timeline_events
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
@@ -70,10 +69,10 @@ _BAD_PAGE = Problem(
 
 async def _list(request: Request, journal: DecisionLog) -> AccountsResponse:
     query = AccountsQuery.model_validate(dict(request.query_params))
-    after = None if query.after is None else _parse_page_end(query.after)
+    after = None if query.after is None else parse_account(query.after)
     page, count, following = await find_accounts(journal, after, query.limit, query.text or "")
     return AccountsResponse(
-        accounts=page, count=count, next=None if following is None else _page_end(following)
+        accounts=page, count=count, next=None if following is None else encode_account(following)
     )
 
 
@@ -110,11 +109,13 @@ def _order(account: RankedAccount) -> tuple[float, str]:
     return -account.chance, account.account_id
 
 
-def _page_end(account: RankedAccount) -> str:
+def encode_account(account: RankedAccount) -> str:
+    """An account of the ranking as a parameter of an address."""
     return urlsafe_b64encode(json.dumps(account).encode()).decode().rstrip("=")
 
 
-def _parse_page_end(text: str) -> RankedAccount:
+def parse_account(text: str) -> RankedAccount:
+    """The account that ``encode_account`` wrote. Raises ProblemResponse where it wrote none."""
     try:
         chance, account_id = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         return RankedAccount(float(chance), str(account_id))
@@ -151,16 +152,7 @@ async def describe_account(journal: DecisionLog, account_id: str, lang: str) -> 
             _COST_MS,
             partial(_describe, scorer, summary, rows, members=members, lang=lang, decisions=decisions),
         )
-    await journal.log_decisions(
-        decisions,
-        RequestInfo(
-            context.endpoint,
-            context.request_id,
-            context.key_id,
-            tenant=context.tenant,
-            received_at=context.received_at,
-        ),
-    )
+    await log_decisions(journal, decisions)
     return response
 
 

@@ -9,19 +9,21 @@ import bentoml
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from serving.decision_log.records import RequestInfo
 from serving.decision_log.settings import LogUnavailable
 from serving.middleware.request_body import ClientDisconnected, read_body
 from serving.problems import LOG_OFF, LOG_UNAVAILABLE, PROBLEM_JSON, Problem, ProblemResponse, invalid_request
 from serving.request_context import current_request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
     from pydantic import BaseModel
     from starlette.requests import Request
 
     from serving.decision_log.async_log import DecisionLog
+    from serving.decision_log.records import NewDecision
 
     Answer = Callable[[Request, DecisionLog], Awaitable[BaseModel | Response]]
 
@@ -73,6 +75,20 @@ async def read_json(request: Request) -> bytes:
     if len(body) > _MOST_BYTES:
         raise ProblemResponse(_TOO_LARGE)
     return body
+
+
+async def log_decisions(journal: DecisionLog, decisions: Sequence[NewDecision]) -> None:
+    """Log decisions of the current request; returns once they are committed. Raises LogUnavailable."""
+    context = current_request()
+    request = RequestInfo(
+        context.endpoint,
+        context.request_id,
+        context.key_id,
+        tenant=context.tenant,
+        received_at=context.received_at,
+        model=context.model,
+    )
+    await journal.log_decisions(decisions, request)
 
 
 def _refusal(problem: Problem) -> Response:

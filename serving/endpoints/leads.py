@@ -14,8 +14,7 @@ from features.clock import DAY
 from features.messages import translate
 from features.point_in_time import is_visible
 from serving.attribute_values import missing_attributes
-from serving.decision_log.records import RequestInfo
-from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
+from serving.endpoints.base import log_decisions, log_endpoint, openapi_operation, query_parameters
 from serving.endpoints.data_subject import erase_lead
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
@@ -64,24 +63,14 @@ async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
     decisions: list[NewDecision] = []
     with service.workload.admit(_COST_MS):
         response = await service.workload.run(
-            _COST_MS, partial(_describe, scorer, known, lead_id, query, decisions)
+            _COST_MS, partial(describe_stored_lead, scorer, known, lead_id, query, decisions)
         )
-    await journal.log_decisions(
-        decisions,
-        RequestInfo(
-            context.endpoint,
-            context.request_id,
-            context.key_id,
-            tenant=context.tenant,
-            received_at=context.received_at,
-            model=context.model,
-        ),
-    )
+    await log_decisions(journal, decisions)
     answer: LeadResponse = response
     return answer
 
 
-def _describe(
+def describe_stored_lead(
     scorer: Scorer, known: KnownLeads, lead_id: str, query: LeadQuery, decisions: list[NewDecision]
 ) -> LeadResponse:
     """The response about a lead; the decision in it is added to ``decisions``."""

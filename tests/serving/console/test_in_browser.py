@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -18,7 +19,11 @@ from serving.settings import ServiceSettings
 pytestmark = MARKS
 NASTY = """<script>window.x=1</script>"'><img src=x onerror=window.x=2>"""
 LONG = "Donaudampfschifffahrtsgesellschaftskapitän" * 3
-PAGES = ("/console", "/console?done=lead+0&text=a", "/console/decided", "/console/model", "/console/nowhere")
+PAGES = (
+    *("/console", "/console?done=lead+0&text=a", "/console/decided", "/console/model", "/console/nowhere"),
+    *("/console/leads/lead%200?if.employees=500", "/console/leads/lead%201", "/console/forget/lead%200"),
+    *("/console/accounts", f"/console/accounts/{quote(NASTY, safe='')}", "/console/accounts/demo"),
+)
 VIEWS = [
     ("en", 1440, "light", True),
     ("de", 390, "dark", True),
