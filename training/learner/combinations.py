@@ -36,8 +36,6 @@ ERROR_RATE = 0.01
 CROSS_FITS, PERIODS = 5, 4
 # Standard errors by which later rows must gain by the effects of earlier ones, where rows have an order.
 LASTING = 2.0
-# A combination of fewer rows has no effect; in training it has none either, as no other row shows it.
-FEWEST = 2
 # Columns with the most levels are tried first: what few levels have in common the trees find themselves.
 MOST_COLUMNS, MOST_COMBINATIONS = 16, 6
 # Standard errors by which residuals must vary more between combinations than chance makes them.
@@ -239,12 +237,13 @@ def _encoding(
         np.bincount(cell, weights=each).astype(np.float64)
         for each in (w * (rows.y - p), w * p * (1 - p), None)
     )
-    effects = _shrunken_effects(score[:, None], information[:, None], (count >= FEWEST)[:, None])[:, 0]
+    # A single row counts, too: what one other row shows is what most rows had to learn by.
+    effects = _shrunken_effects(score[:, None], information[:, None], (count > 0)[:, None])[:, 0]
     first = np.zeros(len(count), dtype=np.int64)
     first[cell[::-1]] = np.arange(len(cell))[::-1]
-    frequent = np.flatnonzero(count >= FEWEST)
-    keys = CombinationEncoding(parts).keys(rows.frame[first[frequent].tolist()])
-    levels = pl.DataFrame({"key": keys, "effect": effects[frequent]}).sort("key")
+    present = np.flatnonzero(count)  # not every number is one of a cell
+    keys = CombinationEncoding(parts).keys(rows.frame[first[present].tolist()])
+    levels = pl.DataFrame({"key": keys, "effect": effects[present]}).sort("key")
     return CombinationEncoding(parts, tuple(levels["key"].to_list()), tuple(levels["effect"].to_list()))
 
 

@@ -11,6 +11,7 @@ import pytest
 from models.encoding import FeatureEncoder
 from training.data.training_rows import TrainingRows
 from training.learner.boosting import SMALL
+from training.learner.combinations import fit_combinations
 from training.learner.fit import fit_learning_rows
 from training.learner.recipes import BLEND, fit_additive_part, fit_parts
 from training.learner.stacking import StackingWeights
@@ -78,6 +79,29 @@ def test_a_pair_tells_leads_apart_that_its_parts_do_not():
         log_odds = linear.log_odds(encodings.encode(fresh.frame))
         losses.append(np.mean(np.logaddexp(0, log_odds) - fresh.y * log_odds))
     assert losses[1] < losses[0] - 0.05
+
+
+def test_a_combination_of_a_single_lead_tells_of_the_next_as_it_did_in_training():
+    """Half of the pairs have one lead to learn from; in training as many were told by one other lead."""
+    random = np.random.default_rng(0)
+    pairs = 4000
+    effect = 2.5 * random.choice([-1, 1], pairs)
+    pair = np.repeat(np.arange(pairs), np.where(np.arange(pairs) < pairs // 2, 1, 2))
+    fresh = np.arange(pairs)
+    y, later = (
+        (random.random(len(each)) < 1 / (1 + np.exp(-effect[each]))).astype(float) for each in (pair, fresh)
+    )
+    frame, others = (
+        pl.DataFrame({"a": each // 20, "b": each % 20}).cast(pl.String) for each in (pair, fresh)
+    )
+    (fitted,) = fit_combinations(TrainingRows(frame, y), [("a", "b")], np.zeros(len(y)), 0)
+    said = fitted.encoding.effects_of(others)
+    known_by_two = pair >= pairs // 2
+    in_training = np.mean(np.sign(fitted.cross_fitted[known_by_two]) == 2 * y[known_by_two] - 1)
+    of_single = np.mean(np.sign(said[: pairs // 2]) == 2 * later[: pairs // 2] - 1)
+    # Some rows of training had the other row in their own fold, and were told nothing.
+    assert of_single >= in_training
+    assert np.abs(said[: pairs // 2]).min() > 0
 
 
 @pytest.mark.parametrize("alone", [0.0, 1.0])
