@@ -14,6 +14,7 @@ from features.clock import DAY
 from features.messages import translate
 from features.point_in_time import is_visible
 from serving.attribute_values import missing_attributes
+from serving.current_scores.reading import CurrentScores
 from serving.endpoints.base import log_decisions, log_endpoint, openapi_operation, query_parameters
 from serving.endpoints.data_subject import erase_lead
 from serving.problems import Problem, ProblemResponse
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from serving.attribute_values import ScoredValue
+    from serving.current_scores.records import ScorePoint
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import NewDecision
     from serving.lead_store.async_store import KnownLeads
@@ -60,18 +62,27 @@ async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
     scorer = service.scorer
     context.model_version, context.leads = scorer.model.version, 1
     known = await service.store.leads([lead_id], context.tenant)
+    kept = CurrentScores(journal)
+    # The store keeps scores of the default model alone.
+    current = None if context.model else await kept.find(lead_id, context.tenant)
+    history = () if current is None else await kept.history(lead_id, context.tenant)
     decisions: list[NewDecision] = []
     with service.workload.admit(_COST_MS):
         response = await service.workload.run(
-            _COST_MS, partial(describe_stored_lead, scorer, known, lead_id, query, decisions)
+            _COST_MS, partial(describe_stored_lead, scorer, known, lead_id, query, decisions, history)
         )
     await log_decisions(journal, decisions)
     answer: LeadResponse = response
-    return answer
+    return answer if current is None else answer.model_copy(update={"state": current.state})
 
 
-def describe_stored_lead(
-    scorer: Scorer, known: KnownLeads, lead_id: str, query: LeadQuery, decisions: list[NewDecision]
+def describe_stored_lead(  # noqa: PLR0913, PLR0917  # a lead, what is known of it, and the question
+    scorer: Scorer,
+    known: KnownLeads,
+    lead_id: str,
+    query: LeadQuery,
+    decisions: list[NewDecision],
+    history: Sequence[ScorePoint] = (),
 ) -> LeadResponse:
     """The response about a lead; the decision in it is added to ``decisions``."""
     now = current_request().received_at
@@ -83,9 +94,10 @@ def describe_stored_lead(
     trend = scorer.trend(item, moments)
     stored = known.rows.lead(lead_id, result.as_of)
     return LeadResponse(
+        state=None,
         model_version=scorer.model.version,
         result=_with_change(scorer, item, result, trend, query.lang),
-        trend=trend,
+        trend=_with_history(trend, history),
         timeline=_timeline(stored),
         missing=_missing_facts(scorer, known, decisions[-1], query.lang),
         next_offers=_next_offers(scorer, stored, result.as_of),
@@ -140,6 +152,15 @@ def _next_offers(scorer: Scorer, lead: StoredLead | None, as_of: int) -> NextOff
             offers=[NextOfferOut(**asdict(each)) for each in similar.history.offers],
         )
     )
+
+
+def _with_history(trend: Sequence[TrendPoint], history: Sequence[ScorePoint]) -> list[TrendPoint]:
+    """The trend with the scores that were kept in place of what is made of that time today."""
+    recent = [point for point in history if trend and trend[0].as_of <= point.as_of < trend[-1].as_of]
+    if not recent:
+        return list(trend)
+    before = [point for point in trend[:-1] if point.as_of < recent[0].as_of]
+    return [*before, *(TrendPoint(**asdict(point)) for point in recent), trend[-1]]
 
 
 def _with_change(

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 import pytest
 from log_entries import make_outcome
 from sqlalchemy import delete, text
+from sqlalchemy.exc import OperationalError
 
 from features.clock import HOUR
+from serving import background_scorer
 from serving.background_scorer import LEASE_SECONDS, RESCORE_AFTER, BackgroundScorer
+from serving.current_scores import writing
 from serving.current_scores.reading import find_score, read_page
 from serving.current_scores.records import ScoreFilter
 from serving.decision_log.leases import take_lease
 from serving.decision_log.score_queue import queue_all_leads, queue_length
-from serving.decision_log.settings import LogSettings
+from serving.decision_log.settings import LogSettings, LogUnavailable
 from serving.decision_log.statements import add_outcomes, erase
 from serving.decision_log.tables import METADATA
 from serving.decision_log.writer import GroupCommitWriter
@@ -343,3 +346,83 @@ def test_what_is_dropped_can_be_made_again(store):
     with store.writer.log.connect() as connection:
         after = read_page(connection, ScoreFilter(), "", None, 10).scores
     assert [numbers(score) for score in after] == [numbers(score) for score in before]
+
+
+class Killed(BaseException):
+    """The end of the process, as far as the thread is concerned."""
+
+
+def die_once(monkeypatch, module, name, error):
+    """Let a function fail the first time that it is called; what it did before is not undone by us."""
+    original, calls = getattr(module, name), []
+
+    def die(*arguments, **named):
+        calls.append(name)
+        if len(calls) == 1:
+            raise error
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(module, name, die)
+    return calls
+
+
+def counts(store):
+    with store.writer.log.connect() as connection:
+        tables = ("decisions", "current_scores", "score_history", "lead_ranks")
+        return [connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() for table in tables]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (background_scorer, "find_concerned_leads"),
+        (background_scorer, "read_stored_leads"),
+        (background_scorer, "rescore"),
+        (writing, "add_decisions"),
+        (writing, "_write"),
+        (writing, "_remember"),
+        (writing, "_close"),
+        (writing, "remove_queued"),
+    ],
+)
+def test_a_process_that_dies_between_event_and_score_loses_and_doubles_nothing(
+    store, monkeypatch, module, name
+):
+    store.add(lead("a", "acme"), lead("b", "acme"), visit("a", "v1"))
+    in_writer = module is writing
+    error = OperationalError("", {}, Exception("the connection is cut")) if in_writer else Killed()
+    calls = die_once(monkeypatch, module, name, error)
+    with pytest.raises(LogUnavailable if in_writer else Killed):
+        store.background.work()
+    assert calls == [name]
+    assert (counts(store), store.waiting()) == ([0, 0, 0, 0], 2)
+    reborn = BackgroundScorer(store.writer, lambda: store.scorer)
+    store.execute("DELETE FROM leases")
+    while reborn.work():
+        pass
+    assert (counts(store), store.waiting()) == ([2, 2, 2, 2], 0)
+    for lead_id in "ab":
+        current = store.find(lead_id)
+        assert current.probability == store.expected(lead_id, current.as_of).probability
+    reborn.close()
+
+
+def test_a_process_that_dies_after_its_scores_and_before_the_queue_logs_nothing_twice(store, monkeypatch):
+    store.add(lead("a"))
+    original = store.background._write
+
+    def die_without_scores(update, hooks=None):
+        if not update.scored:
+            raise Killed
+        original(update, hooks)
+
+    monkeypatch.setattr(store.background, "_write", die_without_scores)
+    with pytest.raises(Killed):
+        store.background.work()
+    assert (counts(store), store.waiting()) == ([1, 1, 1, 1], 1)
+    before = store.find("a")
+    monkeypatch.setattr(store.background, "_write", original)
+    store.run()
+    assert store.waiting() == 0
+    if store.find("a").points == before.points:
+        assert counts(store) == [1, 1, 1, 1]
