@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.console.decisions import decide, take_back
+from serving.console.decisions import record_decision, take_back
 from serving.console.login import begin_oidc, finish_oidc, login_page, logout
 from serving.console.model import model_page, report_page
 from serving.console.pages import PageRefused, console_page
@@ -35,7 +35,7 @@ async def _nowhere(_: Visit) -> Response:
 routes = [
     Route(ROOT, console_page("lists", today_page), methods=["GET"]),
     Route(f"{ROOT}/decided", console_page("lists", decided_page), methods=["GET"]),
-    Route(f"{ROOT}/decisions", console_page("decide", decide), methods=["POST"]),
+    Route(f"{ROOT}/decisions", console_page("decide", record_decision), methods=["POST"]),
     Route(f"{ROOT}/decisions/undo", console_page("decide", take_back), methods=["POST"]),
     Route(f"{ROOT}/model", console_page("model", model_page), methods=["GET"]),
     Route(f"{ROOT}/report", console_page("model", report_page), methods=["GET"]),
