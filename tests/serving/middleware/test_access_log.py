@@ -243,7 +243,13 @@ def test_each_kind_of_page_has_its_own_policy_through_all_layers(client):
     """The report runs its own script in a sandbox, the console its own files, and data nothing at all."""
     policies = {
         path: client.get(path).headers["content-security-policy"]
-        for path in ("/report", "/console/report", "/console/model", "/console/static/console.css", "/v1/model")
+        for path in (
+            "/report",
+            "/console/report",
+            "/console/model",
+            "/console/static/console.css",
+            "/v1/model",
+        )
     }
     assert policies["/report"] == policies["/console/report"]
     assert "sandbox allow-scripts" in policies["/report"]
