@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from serving.schemas import LeadResponse, TimelineEvent
     from serving.scorer import Scorer
 
-_COST_MS = 45.0
+_COST_MS = 70.0
 _REASONS, _CHANGES, _DECISIONS, _EVENTS, _WHAT_IF = 6, 5, 50, 30, 12
 _IF = "if."
 _PLACES = {

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import bentoml
 from starlette.routing import Route
@@ -34,7 +35,7 @@ from serving.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -52,6 +53,11 @@ _REASONS = 5
 # Leads of one account that are read; of more there is an address domain behind it, and no company.
 _MOST_LEADS, _LONGEST_TIMELINE = 200, 200
 _COST_MS = 15.0
+# A million leads take some seconds to rank: such a ranking is kept for twenty times as long.
+_LONG, _TIMES_AS_LONG = 0.25, 20
+_RANKINGS: WeakKeyDictionary[DecisionLog, dict[object, tuple[float, list[RankedAccount]]]] = (
+    WeakKeyDictionary()
+)
 _NAMED_BY = re.compile(
     r"(company|account|organi[sz]ation|firma?|unternehmen|empresa)?[ _.-]?name|company|domain", re.IGNORECASE
 )
@@ -90,7 +96,11 @@ async def find_accounts(
 
     def read() -> tuple[list[RankedAccount], int, dict[str, list[CurrentScore]], bool]:
         with journal.writer.log.connect() as connection:
-            ranked = rank_accounts(read_open_probabilities(connection, tenant), dependence)
+            ranked = _kept_ranking(
+                journal,
+                (tenant, dependence),
+                lambda: rank_accounts(read_open_probabilities(connection, tenant), dependence),
+            )
             wanted = [each for each in ranked if text.lower() in each.account_id.lower()] if text else ranked
             start = 0 if after is None else bisect_right(wanted, _order(after), key=_order)
             page = wanted[start : start + limit]
@@ -103,6 +113,21 @@ async def find_accounts(
     summaries = [AccountSummary.of(name, leads, dependence, now) for name, leads in scores.items()]
     shown = [summary_out(each, rows.account_attributes(each.account_id, now)) for each in summaries]
     return shown, count, page[-1] if more else None
+
+
+def _kept_ranking(
+    journal: DecisionLog, key: object, rank: Callable[[], list[RankedAccount]]
+) -> list[RankedAccount]:
+    """What ``rank`` returns; where that takes long, for a while what it returned before."""
+    kept = _RANKINGS.setdefault(journal, {})
+    until, ranked = kept.get(key, (0.0, []))
+    begin = time.monotonic()
+    if begin < until:
+        return ranked
+    ranked = rank()
+    took = time.monotonic() - begin
+    kept[key] = (begin + _TIMES_AS_LONG * took, ranked) if took >= _LONG else (0.0, [])
+    return ranked
 
 
 def _order(account: RankedAccount) -> tuple[float, str]:

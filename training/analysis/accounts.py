@@ -1,8 +1,8 @@
 """Accounts with several active leads, ranked by the probability that at least one of them converts.
 
-The score of an account is ``1 - (1 - p1)(1 - p2)...`` over its active leads, as if they were independent.
-Colleagues are not: they share what speaks for the account. Under positive dependence the score is an upper
-bound; the largest single probability is a lower bound in any case (Frechet 1935).
+Colleagues are not independent: they share what speaks for the account. ``1 - (1 - p1)(1 - p2)...`` over its
+active leads is an upper bound under positive dependence, the largest single probability a lower one in any
+case (Frechet 1935). In between it is as the dependence says that was measured, see ``models.account_chance``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import polars as pl
 from features.catalogue import REQUESTS
 from features.clock import DAY
 from features.cohort import Snapshots
+from models.account_chance import chance_of_any
 from training.analysis.not_applicable import NotApplicable
 from training.data.dataset import compute_feature_rows
 
 if TYPE_CHECKING:
+    from models.account_chance import AccountDependence
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import StageEntries
 
@@ -42,6 +44,8 @@ class AccountScore:
         requests: Those of them that are requests.
         quiet: Days since the last touchpoint or creation of a lead.
         won: Leads that entered the target before.
+        chance: Probability that at least one converts, by the measured dependence of colleagues; None where
+            it was not measured.
     """
 
     account: str
@@ -53,6 +57,7 @@ class AccountScore:
     requests: int
     quiet: int
     won: int
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class Accounts:
         several: Accounts with more than one active lead.
         together: Active leads in these accounts.
         accounts: The likeliest ``SHOWN`` of them.
+        correlation: How alike colleagues are, as it was measured; None where it was not.
     """
 
     target: str
@@ -80,6 +86,7 @@ class Accounts:
     several: int
     together: int
     accounts: tuple[AccountScore, ...]
+    correlation: float | None = None
 
 
 def accounts(inputs: ReportInput) -> Accounts | NotApplicable:
@@ -94,20 +101,30 @@ def accounts(inputs: ReportInput) -> Accounts | NotApplicable:
     active = active_leads(entries)
     today = accounts_with_several_leads(active).select("lead_id", as_of=pl.lit(entries.until, pl.Int64))
     rows = compute_feature_rows(inputs.model.features, entries.history, Snapshots(today))
-    return accounts_from_entries(entries, active, inputs.model.score_frame(rows))
+    dependence = inputs.model.account_dependence
+    return accounts_from_entries(entries, active, inputs.model.score_frame(rows), dependence)
 
 
-def accounts_from_entries(entries: StageEntries, active: pl.DataFrame, scores: pl.DataFrame) -> Accounts:
+def accounts_from_entries(
+    entries: StageEntries,
+    active: pl.DataFrame,
+    scores: pl.DataFrame,
+    dependence: AccountDependence | None = None,
+) -> Accounts:
     """Score accounts.
 
     Args:
         entries: All leads.
         active: ``lead_id`` and ``account_id`` of the active ones.
         scores: ``lead_id`` and ``probability`` of those with active colleagues.
+        dependence: How alike colleagues are. Default: not measured.
     """
     scored = accounts_with_several_leads(active).join(scores.select("lead_id", "probability"), on="lead_id")
-    companies = _score_accounts(scored).join(_account_activity(entries), on="account_id", how="left")
-    best = companies.sort(["at_least_one", "best", "account_id"], descending=[True, True, False]).head(SHOWN)
+    companies = _score_accounts(scored, dependence).join(
+        _account_activity(entries), on="account_id", how="left"
+    )
+    by = ["chance", "at_least_one", "best", "account_id"]
+    best = companies.sort(by, descending=[True, True, True, False], nulls_last=True).head(SHOWN)
     rows = best.rename({"account_id": "account"}).iter_rows(named=True)
     return Accounts(
         target=entries.spec.stage,
@@ -118,6 +135,7 @@ def accounts_from_entries(entries: StageEntries, active: pl.DataFrame, scores: p
         several=companies.height,
         together=scored.height,
         accounts=tuple(AccountScore(**row) for row in rows),
+        correlation=None if dependence is None else dependence.correlation,
     )
 
 
@@ -140,15 +158,21 @@ def accounts_with_several_leads(active: pl.DataFrame) -> pl.DataFrame:
     return known.filter(pl.len().over("account_id") >= _MIN_LEADS)
 
 
-def _score_accounts(scored: pl.DataFrame) -> pl.DataFrame:
+def _score_accounts(scored: pl.DataFrame, dependence: AccountDependence | None) -> pl.DataFrame:
     p = pl.col("probability")
     ranked = scored.sort(["probability", "lead_id"], descending=[True, False])
-    return ranked.group_by("account_id", maintain_order=True).agg(
+    companies = ranked.group_by("account_id", maintain_order=True).agg(
         pl.len().alias("leads"),
         lead=pl.col("lead_id").first(),
         best=p.first(),
         at_least_one=1 - (1 - p).product(),
+        probabilities=p,
     )
+    chances = [
+        None if dependence is None else chance_of_any(each, dependence.correlation)
+        for each in companies["probabilities"].to_list()
+    ]
+    return companies.drop("probabilities").with_columns(pl.Series("chance", chances, pl.Float64))
 
 
 def _account_activity(entries: StageEntries) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from models.account_chance import AccountDependence, chance_of_any
 from serving.current_scores.records import CurrentScore
 from serving.current_scores.writing import ScoredLead, ScoreUpdate, write_scores
 from serving.decision_log.database import open_log, writing
+from serving.endpoints import accounts
 from serving.middleware.api_keys import create_key
 
 NOW = int(time.time())
@@ -193,3 +194,23 @@ def test_accounts_are_ranked_by_the_default_model_alone(client, tokens):
     for path in ("/v1/accounts", "/v1/accounts/acme"):
         answer = ask(client, tokens[1]["score"], "GET", f"{path}?model=renewal")
         assert (answer.status_code, answer.json()["code"]) == (400, "model_unsupported")
+
+
+def test_a_ranking_that_takes_long_is_kept_for_a_while(monkeypatch):
+    monkeypatch.setattr(accounts, "_LONG", 0.0)
+    monkeypatch.setattr(accounts, "_TIMES_AS_LONG", 1e9)
+    journal, counted = SimpleJournal(), []
+
+    def rank():
+        counted.append(1)
+        return [accounts.RankedAccount(0.5, f"account {len(counted)}")]
+
+    first = [accounts._kept_ranking(journal, key, rank) for key in ("north", "south", "north")]
+    assert first[0] == first[2] != first[1]
+    monkeypatch.setattr(accounts, "_LONG", 1e9)
+    other = SimpleJournal()
+    assert accounts._kept_ranking(other, "north", rank) != accounts._kept_ranking(other, "north", rank)
+
+
+class SimpleJournal:
+    """Stands for a log: rankings are kept as long as it is."""

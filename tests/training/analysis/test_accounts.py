@@ -17,6 +17,7 @@ from features.catalogue import build_feature_set
 from features.clock import DAY
 from features.cohort import Snapshots
 from features.labels import LabelSpec
+from models.account_chance import AccountDependence
 from training.analysis.accounts import Accounts, AccountScore, accounts, accounts_from_entries, active_leads
 from training.analysis.inputs import ReportSettings
 from training.analysis.not_applicable import NotApplicable
@@ -53,6 +54,22 @@ def test_an_account_is_summed_up_by_hand():
     )
     assert (result.active, result.known, result.several, result.together) == (4, 3, 1, 2)
     assert result.accounts == (expected,)
+
+
+def test_with_a_measured_dependence_the_chance_lies_between_the_bounds_and_ranks():
+    crm = history({"a": (90, "X"), "b": (90, "X"), "c": (90, "Y"), "d": (90, "Y")}, until=100)
+    entries = stage_entries(crm, STAGES, SPEC)
+    probability = {"a": 0.4, "b": 0.4, "c": 0.55, "d": 0.05}
+    scores = pl.DataFrame({"lead_id": list(probability), "probability": list(probability.values())})
+    plain = accounts_from_entries(entries, active_leads(entries), scores)
+    assert [each.account for each in plain.accounts] == ["X", "Y"]
+    assert [each.chance for each in plain.accounts] == [None, None]
+    measured = AccountDependence(0.9, 0.8, 0.95, 90, 200)
+    result = accounts_from_entries(entries, active_leads(entries), scores, measured)
+    assert [each.account for each in result.accounts] == ["Y", "X"]
+    assert result.correlation == 0.9
+    for each in result.accounts:
+        assert each.best <= each.chance <= each.at_least_one
 
 
 def test_active_is_open_and_seen_or_new_in_the_last_thirty_days():

@@ -48,7 +48,7 @@ def _row(account: AccountScore, t: Translator) -> tuple[str, ...]:
         account.account,
         account.lead,
         t.percent(account.best),
-        t.percent(account.at_least_one),
+        t.percent(account.at_least_one if account.chance is None else account.chance),
         *(
             t.number(count)
             for count in (account.leads, account.touches, account.requests, account.quiet, account.won)
