@@ -92,6 +92,16 @@ def test_odoos_record_becomes_a_lead_as_of_its_writing_and_an_entry_into_its_sta
     ]
 
 
+def test_zero_is_a_number_and_false_is_nothing(tmp_path):
+    source = mapper(tmp_path, "odoo", '[incoming.crm.words.stage]\n"2" = "mql"\n')
+    (_, lead), _ = events(source, ODOO | {"expected_revenue": 0.0, "priority": "0", "name": False})
+    values = {name: value for name, value in lead["attributes"].items() if value is not None}
+    assert values == {
+        "expected_revenue": 0, "priority": "0", "email_from": "ada@example.com", "country": "57",
+        "owner": "7",
+    }  # fmt: skip
+
+
 def test_what_one_rule_cannot_map_is_refused_with_its_path_and_the_rest_is_kept(tmp_path):
     source = mapper(tmp_path, "odoo", '[incoming.crm.words.stage]\n"1" = "new"\n')
     lead, refused = events(source, ODOO)
