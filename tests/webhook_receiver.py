@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -20,6 +20,11 @@ def receiver(status=200, headers=(), body=b"", delay=0.0):
             content = self.rfile.read(int(self.headers["content-length"]))
             requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, content))
             time.sleep(delay)
+            # Whoever asked may be gone by then.
+            with suppress(OSError):
+                self.answer()
+
+        def answer(self):
             self.send_response(status)
             for name, value in headers:
                 self.send_header(name, value)

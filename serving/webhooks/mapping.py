@@ -96,17 +96,17 @@ class _Functions(functions.Functions):  # type: ignore[misc]  # published withou
     @functions.signature({"types": ["string", "number", "boolean", "null"]})  # type: ignore[untyped-decorator]
     def _func_number(self, value: Any) -> float | int | None:
         """A number that comes as text; null for none."""
-        return None if value in {None, "", False} else _number(value)
+        return None if _is_empty(value) else _number(value)
 
     @functions.signature({"types": ["string", "number", "boolean", "null"]})  # type: ignore[untyped-decorator]
     def _func_text(self, value: Any) -> str | None:
         """A value as text; null for the false that Odoo writes for none, and for an empty text."""
-        return None if value in {None, "", False} else str(value)
+        return None if _is_empty(value) else str(value)
 
     @functions.signature({"types": ["string"]}, {"types": ["string", "number", "boolean", "null"]})  # type: ignore[untyped-decorator]
     def _func_word(self, table: str, value: Any) -> str | None:
         """The word for a value in a table of the source's ``words``; null without a value."""
-        if value is None or value is False or value == "":
+        if _is_empty(value):
             return None
         words = self._words.get(table)
         if words is None:
@@ -120,9 +120,14 @@ class _Functions(functions.Functions):  # type: ignore[misc]  # published withou
     @functions.signature({"types": ["string"]}, {"types": ["string", "number", "boolean", "null"]})  # type: ignore[untyped-decorator]
     def _func_word_or_same(self, table: str, value: Any) -> str | None:
         """The word for a value in a table of the source's ``words``, or without one the value as text."""
-        if value is None or value is False or value == "":
+        if _is_empty(value):
             return None
         return self._words.get(table, {}).get(str(value), str(value))
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a CRM means nothing by a value; zero is a number, false is what Odoo writes for none."""
+    return value is None or value is False or value == ""
 
 
 def _number(value: Any) -> float | int:
@@ -253,7 +258,7 @@ class Mapper:
 
     @staticmethod
     def _value(value: Any) -> Any:
-        return None if value in {None, "", False} else _number(value)
+        return None if _is_empty(value) else _number(value)
 
 
 def _digest(event: Mapping[str, Any]) -> str:

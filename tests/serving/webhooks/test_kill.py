@@ -26,16 +26,16 @@ def wait_for(condition):
 
 
 @pytest.mark.slow
-def test_a_message_on_its_way_when_the_service_is_killed_is_sent_again_under_its_id(
-    model_folder, place, tmp_path
-):
+def test_a_message_on_its_way_when_the_service_is_killed_is_sent_again_under_its_id(model_folder, tmp_path):
     secret = new_secret()
     (tmp_path / "secret").write_text(secret)
 
     def settings(url):
         path = tmp_path / "webhooks.toml"
         path.write_text(f'[outgoing.sales]\nurl = "{url}"\nsecret_file = "secret"\nallow_private = true\n')
-        return ServiceSettings(str(model_folder), log=LogSettings(place), webhooks=path)
+        return ServiceSettings(
+            str(model_folder), log=LogSettings(str(tmp_path / "decisions.db")), webhooks=path
+        )
 
     outcomes = [
         {"key": f"o{n}", "lead_id": "ada", "outcome": "accepted", "occurred_at": 1_777_000_000 + n}

@@ -43,7 +43,7 @@ def test_hubspots_events_of_contacts_become_leads_transitions_attributes_merges_
         {**change, "propertyName": "lifecyclestage", "propertyValue": "marketingqualifiedlead"},
         {**change, "propertyName": "numemployees", "propertyValue": "120"},
         {**change, "propertyName": "industry", "propertyValue": ""},
-        {**HUBSPOT, "subscriptionType": "contact.merge", "primaryObjectId": 1, "mergedObjectIds": [1, 2],
+        {**HUBSPOT, "subscriptionType": "contact.merge", "primaryObjectId": 1, "mergedObjectIds": [2, 3],
          "newObjectId": 9, "numberOfPropertiesMoved": 3},
         {**HUBSPOT, "subscriptionType": "contact.privacyDeletion"},
         {**change, "propertyName": "numemployees", "propertyValue": "many"},
@@ -57,8 +57,9 @@ def test_hubspots_events_of_contacts_become_leads_transitions_attributes_merges_
         ("transition", {"lead_id": "1246965", "occurred_at": at, "stage": "marketingqualifiedlead"}),
         ("attribute", {"lead_id": "1246965", "known_at": at, "name": "employees", "value": 120}),
         ("attribute", {"lead_id": "1246965", "known_at": at, "name": "industry", "value": None}),
-        ("merge", {"lead_id": "1", "merged_into": "9", "known_at": at}),
         ("merge", {"lead_id": "2", "merged_into": "9", "known_at": at}),
+        ("merge", {"lead_id": "3", "merged_into": "9", "known_at": at}),
+        ("merge", {"lead_id": "1", "merged_into": "9", "known_at": at}),
         ("consent", {"lead_id": "1246965", "known_at": at, "consent": False}),
         ("@[8]", "attribute: 'many' is not a number"),
         ("@[9]", "an object is expected here"),
@@ -90,6 +91,16 @@ def test_odoos_record_becomes_a_lead_as_of_its_writing_and_an_entry_into_its_sta
     assert events(source, ODOO | {"_model": "res.partner"}) == [
         ("@[0]", "no rule of this source is about it")
     ]
+
+
+def test_zero_is_a_number_and_false_is_nothing(tmp_path):
+    source = mapper(tmp_path, "odoo", '[incoming.crm.words.stage]\n"2" = "mql"\n')
+    (_, lead), _ = events(source, ODOO | {"expected_revenue": 0.0, "priority": "0", "name": False})
+    values = {name: value for name, value in lead["attributes"].items() if value is not None}
+    assert values == {
+        "expected_revenue": 0, "priority": "0", "email_from": "ada@example.com", "country": "57",
+        "owner": "7",
+    }  # fmt: skip
 
 
 def test_what_one_rule_cannot_map_is_refused_with_its_path_and_the_rest_is_kept(tmp_path):

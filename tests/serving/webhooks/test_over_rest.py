@@ -258,3 +258,24 @@ def test_a_lead_that_comes_by_webhook_and_is_scored_in_the_background_is_told_wi
     assert message["data"]["before"] is None
     assert len(message["data"]["reasons"]) == 3
     assert message["data"]["decision"]
+
+
+def test_a_service_without_keys_takes_signed_messages_from_elsewhere_and_no_others(by_hand, tmp_path):
+    (tmp_path / "webhooks.toml").write_text(
+        '[incoming.signed]\nrecipe = "generic"\nproof = "standard"\nsecret_env = "SIGNS"\n'
+        '[incoming.plain]\nrecipe = "generic"\n'
+    )
+    webhooks = str(tmp_path / "webhooks.toml")
+    with ExitStack() as stack:
+        keyless = start_client(
+            by_hand, str(tmp_path / "log.db"), stack, LEADLOOP_WEBHOOKS=webhooks, SIGNS=SECRET
+        )
+        elsewhere = {"x-forwarded-for": "203.0.113.9"}
+        content, headers = signed({"events": [lead("ada")]})
+        assert post(keyless, "signed", content, headers | elsewhere).status_code == 200
+        codes = [
+            post(keyless, source, content, elsewhere).json()["code"] for source in ("signed", "plain", "none")
+        ]
+        assert codes == ["signature_invalid", "keys_required", "keys_required"]
+        assert keyless.get("/v1/webhooks/signed", headers=elsewhere).json()["code"] == "keys_required"
+        assert post(keyless, "plain", content, {}).status_code == 200
