@@ -18,7 +18,7 @@ from training.registry.tracking import (
     MetricSeries,
     Model,
     RunParams,
-    Table,
+    EvaluationTable,
     Tag,
     Text,
 )
@@ -176,17 +176,19 @@ def _figures(
         yield MetricSeries("month_predicted", [month.forecast for month in months])
 
 
-def _tables(report: Report) -> Iterator[Table]:
+def _tables(report: Report) -> Iterator[EvaluationTable]:
     """The evaluation as tables, which MLflow compares between runs."""
     gains = report.worth.gains
-    yield Table("evaluation/gains.json", {"share": [s for s, _ in gains], "captured": [c for _, c in gains]})
+    yield EvaluationTable(
+        "evaluation/gains.json", {"share": [s for s, _ in gains], "captured": [c for _, c in gains]}
+    )
     calibration = report.calibration
-    yield Table("evaluation/calibration.json", _groups(calibration.bins))
-    yield Table("evaluation/grades.json", _groups(calibration.grades))
+    yield EvaluationTable("evaluation/calibration.json", _groups(calibration.bins))
+    yield EvaluationTable("evaluation/grades.json", _groups(calibration.grades))
     if calibration.segments is not None:
         segments = calibration.segments
         others = () if segments.others is None else (segments.others,)
-        yield Table("evaluation/segments.json", _groups((*segments.groups, *others)))
+        yield EvaluationTable("evaluation/segments.json", _groups((*segments.groups, *others)))
 
 
 def _groups(groups: Iterable[CalibrationGroup]) -> dict[str, list[Any]]:

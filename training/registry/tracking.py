@@ -109,7 +109,7 @@ class DatasetRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class EvaluationTable:
     """A table that MLflow's pages show and compare between runs: the file's name, and its columns."""
 
     name: str
@@ -167,7 +167,7 @@ class Model:
     example: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
-LogItem = Metric | MetricSeries | RunParams | Tag | Text | Artifact | Table | DatasetRef | Model
+LogItem = Metric | MetricSeries | RunParams | Tag | Text | Artifact | EvaluationTable | DatasetRef | Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,7 +431,7 @@ class _RunLogger:
                 client.set_tag(run_id, _valid_name(name), value)
             case Text(name, content):
                 client.log_text(run_id, content, name)
-            case Table(name, columns):
+            case EvaluationTable(name, columns):
                 client.log_table(run_id, {key: list(values) for key, values in columns.items()}, name)
             case Artifact(path, folder):
                 put = client.log_artifacts if path.is_dir() else client.log_artifact
