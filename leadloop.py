@@ -297,6 +297,26 @@ def store_sync(
     repeat(lambda: _synchronise(source, log, tenant, project, json_), interval, print_status, transient)
 
 
+@store_app.command(name="scores")
+def store_scores(
+    out: Annotated[Path, typer.Option(help="CSV or Parquet, for `leadloop push`.", metavar="FILE")] = OUT
+    / "current-scores.csv",
+    log: StoreLog = str(OUT / "decisions.db"),
+    tenant: Tenant = "",
+) -> None:
+    """Write the current scores of all open leads, which the service keeps, to a file."""
+    from serving.current_scores.frames import current_score_frames
+    from serving.decision_log.frames import open_existing_log
+    from training.file_output import frame_writer
+
+    count = 0
+    with open_existing_log(log) as opened, frame_writer(out) as append:
+        for scores in current_score_frames(opened, tenant):
+            append(scores)
+            count += scores.height
+    print_status(f"{count:,} current scores written to {out}")
+
+
 def _synchronise(
     source: StoreSource, log: str, tenant: str, project: str | None, json_: str | None, *, tells: bool = False
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from models.uncertainty import DORMANT
 from training.batch_scoring import ScoringError, read_flat_leads, read_open_leads
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def list_best_leads(
         options: Which leads, and with what.
 
     Returns:
-        The list; of equal leads the one with the lower id comes first.
+        The list, without dormant leads; of equal leads the one with the lower id comes first.
 
     Raises:
         ScoringError: The model gives no scores, because too few leads converted in training.
@@ -167,10 +168,12 @@ def list_best_leads(
         raise ScoringError(str(reason.message if reason else model.uncertainty.lacking))
     best, count = pl.DataFrame(), 0
     for batch in batches:
-        scored = model.score_frame(batch.rows)
+        scored = model.score_frame_with_intervals(batch.rows)
         count += scored.height
         own = batch.carried.rename({name: _OWN + name for name in batch.carried.columns})
         candidates = batch.rows.with_columns(scored["log_odds"].alias(_LOG_ODDS)).hstack(own)
+        # Nobody works on a lead that is older than all that the model learned from.
+        candidates = candidates.filter(scored["insufficient"].ne_missing(DORMANT))
         ordered = pl.concat([best, candidates], how="diagonal_relaxed").sort(
             _LOG_ODDS, "lead_id", descending=[True, False]
         )

@@ -15,7 +15,7 @@ from leadloop import app
 from models import artifact
 from models.additive import PiecewiseLinearTerm
 from models.score_parts import PartScales
-from models.uncertainty import ScoreUncertainty
+from models.uncertainty import FeatureSupport, ScoreUncertainty
 from training import batch_scoring
 from training.batch_scoring import ScoringError, read_flat_leads
 from training.call_list import CallListOptions, call_list_of_file, list_best_leads
@@ -51,6 +51,17 @@ def leads(tmp_path):
     path = tmp_path / "leads.csv"
     LEADS.rename({"lead_id": "id"}).hstack(OWN).write_csv(path)
     return path
+
+
+def test_dormant_leads_are_not_listed(model, leads):
+    encodings = model.predictor.encodings
+    (place,) = [n for n, each in enumerate(encodings.features) if each.name == "visits"]
+    aging = (FeatureSupport("visits", encodings.sources[place], 0.0, high=20.0),)
+    doubt = ScoreUncertainty(PiecewiseLinearTerm((0.0,), (0.5,), 0.5), 9.0, aging=aging)
+    found = call_list_of_file(replace(model, uncertainty=doubt), leads, CallListOptions(500), print)
+    listed = {lead.explanation.score.lead_id for lead in found.leads}
+    assert listed == set(LEADS.filter(pl.col("visits") <= 20)["lead_id"])
+    assert found.open_leads == LEADS.height
 
 
 @pytest.mark.parametrize("rows", [7, 64, 1000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.uncertainty import DORMANT
 from training.analysis.not_applicable import NotApplicable
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ def summarise_uncertainty(inputs: ReportInput) -> IntervalSummary | NotApplicabl
 
 
 def from_scores(scores: pl.DataFrame) -> IntervalSummary:
-    """Summarise rows with ``low``, ``high``, ``sufficient`` and ``insufficient``."""
+    """Summarise rows with ``low``, ``high`` and ``insufficient``; dormant leads are not insufficient."""
     width = scores["high"] - scores["low"]
+    doubts = scores["insufficient"].drop_nulls()
     counted = (
-        scores["insufficient"]
-        .drop_nulls()
+        doubts.filter(doubts != DORMANT)
         .value_counts(name="leads")
         .sort("leads", "insufficient", descending=[True, False])
     )
@@ -65,7 +66,7 @@ def from_scores(scores: pl.DataFrame) -> IntervalSummary:
         asked=scores.height,
         middle=_quantile(width, 0.5),
         most=_quantile(width, 0.9),
-        insufficient=int((~scores["sufficient"]).sum()),
+        insufficient=int(counted["leads"].sum()),
         reasons=tuple(InsufficientCount(*row) for row in counted.iter_rows()),
     )
 

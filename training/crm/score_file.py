@@ -25,17 +25,26 @@ _NONSENSE = (
 
 
 def read_score_file(scores: Path, earlier: Path | None = None) -> pl.DataFrame:
-    """The scores with two more columns: ``score``, the probability of 100, and its ``trend``.
+    """The scores with three more columns: ``score``, the probability of 100, its ``trend``, and ``state``.
 
     The trend against the ``earlier`` scores is improving, steady or declining, in whole points as the CRM
-    shows them; unknown where the lead had no score. Raises PushError, which names the row.
+    shows them; unknown where the lead had no score; dormant where the lead is, so that nobody takes its score
+    for fresh. The state is open or dormant. Raises PushError, which names the row.
     """
     frame = _read(scores)
     before = _read(earlier) if earlier else frame.clear()
     joined = frame.join(before.select("lead_id", _before="score"), on="lead_id", how="left")
     change = pl.col("score") - pl.col("_before")
+    dormant = pl.lit("dormant")
+    is_dormant = (
+        (pl.col("insufficient") == "dormant").fill_null(value=False)
+        if "insufficient" in joined.columns
+        else pl.lit(False)  # noqa: FBT003  # a literal of an expression
+    )
     trend = (
-        pl.when(change > 0)
+        pl.when(is_dormant)
+        .then(dormant)
+        .when(change > 0)
         .then(pl.lit("improving"))
         .when(change < 0)
         .then(pl.lit("declining"))
@@ -43,7 +52,8 @@ def read_score_file(scores: Path, earlier: Path | None = None) -> pl.DataFrame:
         .then(pl.lit("steady"))
         .otherwise(pl.lit("unknown"))
     )
-    return joined.with_columns(trend.alias("trend")).drop("_before")
+    state = pl.when(is_dormant).then(dormant).otherwise(pl.lit("open"))
+    return joined.with_columns(trend=trend, state=state).drop("_before")
 
 
 def records(frame: pl.DataFrame, fields: Mapping[str, str]) -> Iterator[CrmRecord]:

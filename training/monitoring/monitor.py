@@ -20,6 +20,7 @@ from models import metrics
 from models.drift import missing_share
 from models.grades import LETTERS
 from models.model_card import SCORE
+from models.uncertainty import DORMANT
 from training.monitoring.recalibration import estimate_intercept_update
 from training.monitoring.results import (
     STATES,
@@ -256,7 +257,8 @@ def _missing_data_alerts(without: float | None, limits: AlertThresholds) -> Iter
 
 
 def _insufficient_alerts(doubts: dict[str, float] | None, limits: AlertThresholds) -> Iterator[Alert]:
-    share = sum((doubts or {}).values())
+    # A dormant lead is in a state of its own, and says nothing of the model.
+    share = sum(share for code, share in (doubts or {}).items() if code != DORMANT)
     if share >= limits.doubted:
         yield Alert("watch", "insufficient", Message("reasons.insufficient", share=share))
 

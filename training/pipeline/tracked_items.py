@@ -13,12 +13,12 @@ from training.registry.tracking import (
     DESCRIPTION,
     Artifact,
     DatasetRef,
+    EvaluationTable,
     LogItem,
     Metric,
     MetricSeries,
     Model,
     RunParams,
-    EvaluationTable,
     Tag,
     Text,
 )

@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import polars as pl
 import pytest
 from current_score_entries import NOW, find, rank, scored, write
 from log_entries import in_transaction, make_outcome
 from sqlalchemy import func, select
 
 from features.clock import HOUR
+from serving.current_scores.frames import current_score_frames
 from serving.current_scores.reading import find_score, read_page, read_score_history
 from serving.current_scores.records import ScoreFilter
 from serving.decision_log import queries
 from serving.decision_log.score_queue import oldest_queued, queue_leads, queue_length
 from serving.decision_log.statements import add_outcomes, erase
 from serving.decision_log.tables import DECISIONS
+from training.crm.score_file import read_score_file
 
 
 def decisions(log):
@@ -142,6 +145,19 @@ def test_a_lead_that_was_queued_again_while_it_was_scored_stays_queued(log):
     with log.connect() as connection:
         assert [row.lead_id for row in oldest_queued(connection, 10)] == ["b"]
         assert queue_length(connection) == (1, rows[1].since)
+
+
+def test_a_file_of_current_scores_is_what_push_reads(log, tmp_path):
+    write(
+        log,
+        scored("a", 300, owner="Ada"),
+        scored("b", 100, state="dormant", insufficient="dormant"),
+        scored("c", state="closed"),
+    )
+    path = tmp_path / "scores.parquet"
+    pl.concat(current_score_frames(log)).write_parquet(path)
+    rows = read_score_file(path).select("lead_id", "score", "state", "owner").rows()
+    assert rows == [("a", 30, "open", "Ada"), ("b", 10, "dormant", None)]
 
 
 def ids(page):

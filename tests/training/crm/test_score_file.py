@@ -32,6 +32,15 @@ def test_the_trend_is_in_whole_points_against_the_earlier_scores(tmp_path):
     assert read_score_file(now)["trend"].to_list() == ["unknown"] * 4
 
 
+def test_a_dormant_lead_is_pushed_as_one_and_not_as_steady(tmp_path):
+    frame = pl.DataFrame({"lead_id": ["a", "b"], "insufficient": ["dormant", None]})
+    path = tmp_path / "scores.csv"
+    frame.with_columns(probability=0.5, points=200, grade=pl.lit("A")).write_csv(path)
+    read = read_score_file(path, path)
+    assert read["trend"].to_list() == ["dormant", "steady"]
+    assert read["state"].to_list() == ["dormant", "open"]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

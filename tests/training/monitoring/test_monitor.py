@@ -279,6 +279,8 @@ def test_scores_that_say_not_to_be_relied_on_are_counted_by_reason(watched):
     assert "insufficient" in codes(report)
     fewer = pl.Series("insufficient", ["too_wide"] * 390 + [None] * 610)
     assert "insufficient" not in codes(monitor_model(watched, scores.with_columns(fewer), outcomes))
+    dormant = pl.Series("insufficient", ["too_wide"] * 390 + ["dormant"] * 610)
+    assert "insufficient" not in codes(monitor_model(watched, scores.with_columns(dormant), outcomes))
 
 
 def test_a_lead_that_was_scored_twice_may_have_come_to_either(watched):
