@@ -45,14 +45,15 @@ class Merges:
 
     @property
     def merged_ids(self) -> pl.Series:
-        """The leads that were merged into others."""
-        return self.pairs["lead_id"].unique()
+        """The leads that were merged into others, sorted."""
+        return self.pairs["lead_id"].unique().sort()
 
     def add_vanished(self, leads: pl.DataFrame) -> pl.DataFrame:
         """The leads with their parts, and those that are no rows of them any more since they were merged."""
         if not self:
             return leads
-        vanished = self.merged_ids.filter(~self.merged_ids.is_in(leads["lead_id"].implode()))
+        merged = self.merged_ids
+        vanished = merged.filter(~merged.is_in(leads["lead_id"].implode()))
         none = [
             pl.lit(None if dtype == pl.String else -1, dtype).alias(name)
             for name, dtype in leads.schema.items()
@@ -95,8 +96,8 @@ class Merges:
 
     @property
     def ids(self) -> pl.Series:
-        """All leads that take part in merges."""
-        return pl.concat([self.pairs["lead_id"], self.pairs["merged_into"]]).unique()
+        """All leads that take part in merges, sorted."""
+        return pl.concat([self.pairs["lead_id"], self.pairs["merged_into"]]).unique().sort()
 
     def inherited(self, rows: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:
         """The attributes that survivors take over: as known from the merge on, where they had no value.

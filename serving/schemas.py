@@ -36,6 +36,7 @@ from features.parsing import as_category, clean_text
 # pydantic reads the annotations of these when the classes are made.
 from models.explanation import FamilyContribution, Reason, ScoreChange, ScorePart
 from models.uncertainty import InsufficiencyCode, InsufficientEvidence, ScoreInterval
+from serving.current_scores.records import LeadState  # pydantic reads annotations
 from serving.decision_log.records import DecidedBy, Decision, Outcome, OutcomeKind, OverrideAction
 from serving.handover_plan import MAX_CAPACITY
 
@@ -890,12 +891,13 @@ class LeadQuery(StrictModel):
 
 
 class TrendPoint(StrictModel):
-    """What the model in charge says of the lead as it was known then."""
+    """What the lead's score was then; of moments before it was kept, what the model in charge makes of it."""
 
     as_of: int
     probability: float | None
     points: int | None
     grade: Literal["A", "B", "C", "D"] | None
+    model_version: str | None = Field(None, description="the model that gave it, of a score that was kept")
 
 
 class TimelineEvent(StrictModel):
@@ -914,7 +916,13 @@ class LeadResponse(StrictModel):
 
     model_version: str
     result: ExplainResult
-    trend: list[TrendPoint] = Field(description="a point a week, the oldest first, the last one now")
+    trend: list[TrendPoint] = Field(
+        description="the oldest first, the last one now: a point whenever points, grade or model changed, "
+        "and one a week of the time before scores were kept"
+    )
+    state: LeadState | None = Field(
+        default=None, description="null before the lead was scored in the background"
+    )
     timeline: list[TimelineEvent] = Field(description="the newest first, at most 200")
 
 

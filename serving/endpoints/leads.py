@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import bentoml
 from starlette.routing import Route
 
 from features.clock import DAY
+from serving.current_scores.reading import CurrentScores
 from serving.decision_log.records import RequestInfo
 from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
 from serving.endpoints.data_subject import erase_lead
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from starlette.requests import Request
 
+    from serving.current_scores.records import ScorePoint
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import NewDecision
     from serving.lead_store.async_store import KnownLeads
@@ -52,10 +55,13 @@ async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
     scorer = service.scorer
     context.model_version, context.leads = scorer.model.version, 1
     known = await service.store.leads([lead_id], context.tenant)
+    kept = CurrentScores(journal)
+    current = await kept.find(lead_id, context.tenant)
+    history = () if current is None else await kept.history(lead_id, context.tenant)
     decisions: list[NewDecision] = []
     with service.workload.admit(_COST_MS):
         response = await service.workload.run(
-            _COST_MS, partial(_describe, scorer, known, lead_id, query, decisions)
+            _COST_MS, partial(_describe, scorer, known, lead_id, query, history, decisions)
         )
     await journal.log_decisions(
         decisions,
@@ -68,11 +74,16 @@ async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
         ),
     )
     answer: LeadResponse = response
-    return answer
+    return answer if current is None else answer.model_copy(update={"state": current.state})
 
 
-def _describe(
-    scorer: Scorer, known: KnownLeads, lead_id: str, query: LeadQuery, decisions: list[NewDecision]
+def _describe(  # noqa: PLR0913, PLR0917  # a lead, what is known of it, and the question
+    scorer: Scorer,
+    known: KnownLeads,
+    lead_id: str,
+    query: LeadQuery,
+    history: Sequence[ScorePoint],
+    decisions: list[NewDecision],
 ) -> LeadResponse:
     """The response about a lead; the decision in it is added to ``decisions``."""
     now = current_request().received_at
@@ -83,11 +94,21 @@ def _describe(
     moments = [result.as_of - weeks * 7 * DAY for weeks in range(_WEEKS, -1, -1)]
     trend = scorer.trend(item, moments)
     return LeadResponse(
+        state=None,
         model_version=scorer.model.version,
         result=_with_change(scorer, item, result, trend, query.lang),
-        trend=trend,
+        trend=_with_history(trend, history),
         timeline=_timeline(known.rows.lead(lead_id, result.as_of)),
     )
+
+
+def _with_history(trend: Sequence[TrendPoint], history: Sequence[ScorePoint]) -> list[TrendPoint]:
+    """The trend with the scores that were kept in place of what is made of that time today."""
+    recent = [point for point in history if trend and trend[0].as_of <= point.as_of < trend[-1].as_of]
+    if not recent:
+        return list(trend)
+    before = [point for point in trend[:-1] if point.as_of < recent[0].as_of]
+    return [*before, *(TrendPoint(**asdict(point)) for point in recent), trend[-1]]
 
 
 def _with_change(

@@ -15,6 +15,7 @@ from features.ingest.partitions import read_partitioned
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
 from features.labels import LabelSpec, compute_labels
+from features.merges import MERGE_SCHEMA, PART, chain_merges
 from training.data.dataset import compute_feature_rows, from_history
 
 NOW = 20_000 * DAY
@@ -171,3 +172,15 @@ def test_a_survivor_inherits_attributes_that_it_has_not(mapping, write):
             ]
         )
     assert together.sort(pl.all()).equals(history.attributes.sort(pl.all()))
+
+
+def test_only_merged_leads_without_a_row_have_vanished():
+    """Among many, since the order of what is found by a hash is another one each time."""
+    ids = [f"l{n:03}" for n in range(60)]
+    pairs = [(lead_id, "survivor", 5) for lead_id in ids]
+    merged = chain_merges([pl.DataFrame(pairs, MERGE_SCHEMA, orient="row")])
+    there = ids[::2]
+    leads = pl.DataFrame({"lead_id": there, PART: [0] * len(there)}, {"lead_id": pl.String, PART: pl.Int64})
+    parts = dict(merged.add_vanished(leads).rows())
+    assert parts == dict.fromkeys(there, 0) | dict.fromkeys(ids[1::2], -1)
+    assert merged.add_vanished(leads).height == len(ids)

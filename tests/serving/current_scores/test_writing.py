@@ -6,61 +6,17 @@ import time
 from dataclasses import replace
 
 import pytest
-from log_entries import in_transaction, make_decision, make_outcome
+from current_score_entries import NOW, find, rank, scored, write
+from log_entries import in_transaction, make_outcome
 from sqlalchemy import func, select
 
 from features.clock import HOUR
 from serving.current_scores.reading import find_score, read_page, read_score_history
-from serving.current_scores.records import CurrentScore, ScoreFilter
-from serving.current_scores.writing import ScoredLead, ScoreUpdate, write_scores
+from serving.current_scores.records import ScoreFilter
 from serving.decision_log import queries
 from serving.decision_log.score_queue import oldest_queued, queue_leads, queue_length
 from serving.decision_log.statements import add_outcomes, erase
-from serving.decision_log.tables import DECISIONS, LEAD_RANKS
-
-NOW = 1_700_000_000
-
-
-def scored(lead_id="a", points=168, as_of=NOW, *, state="open", tenant="", version="v1", **fields):
-    """A scored lead whose grade and probability follow from its points."""
-    grade, probability = ("B", points / 1_000)
-    if state == "closed":
-        grade = probability = points = None
-    current = CurrentScore(
-        lead_id,
-        tenant,
-        version,
-        as_of,
-        as_of,
-        as_of,
-        state,
-        fields.pop("name", lead_id),
-        probability=probability,
-        points=points,
-        grade=grade,
-        **fields,
-    )
-    decision = None
-    if probability is not None:
-        numbers = {"points": points, "grade": grade, "probability": probability}
-        decision = make_decision(lead_id, as_of=as_of, version=version, **numbers)
-    return ScoredLead(current, decision)
-
-
-def write(log, *leads, read_at=None, hooks=(), **more):
-    update = ScoreUpdate(leads, time.time() if read_at is None else read_at, **more)
-    return in_transaction(log, write_scores, update, hooks)
-
-
-def find(log, lead_id, tenant=""):
-    with log.connect() as connection:
-        return find_score(connection, lead_id, tenant)
-
-
-def rank(log, lead_id):
-    with log.connect() as connection:
-        row = connection.execute(select(LEAD_RANKS).where(LEAD_RANKS.c.lead_id == lead_id)).one_or_none()
-        return None if row is None else (row.decision_id, row.worth, row.closed, row.dormant)
+from serving.decision_log.tables import DECISIONS
 
 
 def decisions(log):
