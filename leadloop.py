@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.cli import keys_app, log_app, mcp
+from serving.cli import keys_app, log_app, mcp, webhooks_app
 from training.cli import commands
 from training.cli.console import print_result, print_status, report_errors, usage_error
 from training.cli.models import models_app
@@ -59,6 +59,7 @@ app.callback()(commands.leadloop)
 app.add_typer(keys_app, name="keys")
 app.add_typer(log_app, name="log")
 app.add_typer(store_app, name="store")
+app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(models_app, name="models")
 app.command()(commands.init)
 app.command()(commands.check)
@@ -356,6 +357,10 @@ def serve(
         list[str] | None,
         typer.Option(help="A name it answers to beside this machine's.", envvar="LEADLOOP_ALLOWED_HOSTS"),
     ] = None,
+    webhooks: Annotated[
+        Path | None,
+        typer.Option(help="Whom to tell, and whose messages to read.", envvar="LEADLOOP_WEBHOOKS"),
+    ] = None,
 ) -> None:
     """Answer scores and explanations over REST until stopped."""
     from serving.decision_log.settings import LogSettings
@@ -381,6 +386,7 @@ def serve(
         host_names(" ".join(allowed_host or ())),
         control,
         rescore,
+        webhooks,
         handover,
     )
     run(settings, Address(host, port), workers, announce)

@@ -16,9 +16,14 @@ from serving.decision_log.settings import LogError
 from serving.middleware.api_keys import KeysError
 from serving.server import Address, StartError, serve_without_model
 from serving.settings import ServiceSettings, SettingsError
+from serving.webhooks.settings import WebhookSettingsError
 
 WORKERS = "LEADLOOP_WORKERS"
 _UNUSABLE = 2
+_UNUSABLE_SETTINGS = (
+    *(ArtifactError, KeysError, LogError, ProjectError),
+    *(SettingsError, StartError, WebhookSettingsError),
+)
 
 
 def main() -> int:
@@ -28,7 +33,7 @@ def main() -> int:
         serve_without_model(
             ServiceSettings.of(os.environ), Address(options.host, options.port), options.workers
         )
-    except (ArtifactError, KeysError, LogError, ProjectError, SettingsError, StartError) as error:
+    except _UNUSABLE_SETTINGS as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # there is no terminal library here
         return _UNUSABLE
     return 0

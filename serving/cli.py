@@ -24,6 +24,15 @@ LogPlace = Annotated[
 ]
 keys_app = typer.Typer(help="Who may ask the service what.", no_args_is_help=True, rich_markup_mode=None)
 log_app = typer.Typer(help="What the service decided.", no_args_is_help=True, rich_markup_mode=None)
+webhooks_app = typer.Typer(
+    help="What the service tells others by itself.", no_args_is_help=True, rich_markup_mode=None
+)
+WebhookFile = Annotated[
+    Path, typer.Option("--webhooks", help="The file of webhooks.", envvar="LEADLOOP_WEBHOOKS", metavar="FILE")
+]
+SubscriptionName = Annotated[
+    str | None, typer.Option("--subscription", help="Those of one; default: all.", metavar="NAME")
+]
 
 
 @keys_app.command(name="add")
@@ -179,6 +188,67 @@ def log_vacuum(log: LogPlace = DEFAULT_PLACE) -> None:
     typer.echo("the tables of the log are written anew", err=True)
     if left:
         typer.echo(left, err=True)
+
+
+@webhooks_app.command(name="secret")
+def webhooks_secret() -> None:
+    """Make a secret to sign messages with.
+
+    The receiver needs it, too; the service reads it from a file or a variable.
+    """
+    from serving.webhooks.signatures import new_secret
+
+    typer.echo(new_secret())
+
+
+@webhooks_app.command(name="list")
+def webhooks_list(
+    log: LogPlace = DEFAULT_PLACE,
+    subscription: SubscriptionName = None,
+    limit: Annotated[int, typer.Option(help="At most so many dead letters.", min=1)] = 100,
+) -> None:
+    """Say, as JSON, what waits to be delivered, and which messages were given up (dead letters)."""
+    from serving.decision_log.frames import open_existing_log
+    from serving.webhooks.outbox import count_messages, dead_letters
+
+    with open_existing_log(log) as opened:
+        result = {
+            "subscriptions": count_messages(opened),
+            "dead_letters": dead_letters(opened, subscription, limit),
+        }
+    typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+
+
+@webhooks_app.command(name="resend")
+def webhooks_resend(
+    log: LogPlace = DEFAULT_PLACE,
+    subscription: SubscriptionName = None,
+    number: Annotated[
+        list[int] | None, typer.Option("--id", help="Only this one, by `id` of the list; may be repeated.")
+    ] = None,
+) -> None:
+    """Let the service send dead letters again, under the ids that they had."""
+    from serving.decision_log.database import writing
+    from serving.decision_log.frames import open_existing_log
+    from serving.webhooks.outbox import resend
+
+    with open_existing_log(log) as opened, writing(opened).begin() as connection:
+        count = resend(connection, time.time(), subscription, number or ())
+    typer.echo(f"{count:,} messages are to be sent again", err=True)
+
+
+@webhooks_app.command(name="test")
+def webhooks_test(
+    name: Annotated[str, typer.Argument(help="A subscription of the file.")],
+    webhooks: WebhookFile = Path("webhooks.toml"),
+) -> None:
+    """Send a signed message of the type webhook.test now. Exit code 1 where it is not taken."""
+    from serving.webhooks.receivers import send_trial
+    from serving.webhooks.settings import find_subscription, parse_webhooks
+
+    attempt = send_trial(find_subscription(parse_webhooks(webhooks, os.environ), name))
+    typer.echo(f"{name}: {attempt.error or 'the message was taken'}", err=True)
+    raise typer.Exit(int(bool(attempt.error)))
 
 
 def mcp(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from features.history import ACCOUNT_PREFIX
-from serving.endpoints import data_subject, handover, handover_overrides, leads
+from serving.endpoints import data_subject, handover, handover_overrides, leads, webhooks
 from serving.middleware.request_validation import TAKES
 from serving.problems import IDEMPOTENCY_KEY_REUSED, PROBLEM_JSON, Problem
 from serving.request_parsing import COLLEAGUES
@@ -41,6 +41,7 @@ _SUMMARIES = {
     ("/v1/outcomes", "post"): "Report what became of leads",
     ("/v1/leads/{lead_id}/decisions", "get"): "What was ever said about a lead, and why?",
     ("/v1/events", "post"): "Tell what the CRM knows of leads",
+    ("/v1/webhooks/{source}", "post"): "Pass on what a CRM says by itself",
     ("/v1/leads/{lead_id}", "get"): "How likely is this lead to convert, why, and how did it come there?",
     ("/v1/leads/{lead_id}/subject-access", "get"): "What is held about a person, in words for them?",
     ("/v1/leads/{lead_id}", "delete"): "Forget a person",
@@ -243,6 +244,7 @@ def openapi(generated: Mapping[str, Any], examples: Mapping[str, EndpointExample
         page["paths"]
         | data_subject.openapi_paths(schemas)
         | handover.openapi_paths(schemas)
+        | webhooks.openapi_paths(schemas)
         | handover_overrides.openapi_paths(schemas)
         | _own_paths()
     )

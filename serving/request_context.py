@@ -20,6 +20,7 @@ _PATHS = frozenset(
     )
 )
 _OF_A_LEAD = re.compile(r"/v1/leads/.+?(/decisions|/subject-access)?", re.DOTALL)
+_OF_A_SOURCE = re.compile(r"/v1/webhooks/[^/]+")
 # A UUID, or hexadecimal digits as tracing has them: neither is likely to be somebody's name or address.
 _TRACE_ID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{16,64}")
 
@@ -71,6 +72,8 @@ def route_template(path: str) -> str:
     """
     if path in _PATHS:
         return path
+    if _OF_A_SOURCE.fullmatch(path):
+        return "/v1/webhooks/{source}"
     of_a_lead = _OF_A_LEAD.fullmatch(path)
     return f"/v1/leads/{{id}}{of_a_lead[1] or ''}" if of_a_lead else "other"
 

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from serving.endpoints import data_subject, handover, handover_overrides, leads
+from serving.endpoints import data_subject, handover, handover_overrides, leads, webhooks
 from serving.middleware.api_keys import SCOPES
 from serving.middleware.authentication import is_keyless_request
 from serving.monitoring.score_drift import prometheus_exposition
@@ -178,6 +178,7 @@ pages = Starlette(
         *data_subject.routes,
         *leads.routes,
         *handover.routes,
+        *webhooks.routes,
         *handover_overrides.routes,
     ]
 )

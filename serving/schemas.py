@@ -420,7 +420,7 @@ class ExplainRequest(LeadsRequest):
 
 
 _OfLead = Literal["missing_field", "unknown_field", "invalid_value", "unknown_attribute", "no_consent"]
-LeadErrorCode = _OfLead | Literal["key_conflict", "in_the_future", "unknown_lead", "forgotten"]
+LeadErrorCode = _OfLead | Literal["key_conflict", "in_the_future", "unknown_lead", "forgotten", "unmapped"]
 
 
 class LeadError(StrictModel):
@@ -868,6 +868,24 @@ class EventsResponse(StrictModel):
     """One result per event, in the order of the request."""
 
     results: list[EventTaken | EventRejected]
+
+
+class WebhookItem(StrictModel):
+    """What became of a part of a CRM's message: an event, or why there is none; ``item`` is its path.
+
+    ``ignored`` is what no rule of the source is about.
+    """
+
+    item: str
+    id: str | None
+    status: Literal["accepted", "duplicate", "rejected", "ignored"]
+    error: LeadError | None
+
+
+class WebhookResponse(StrictModel):
+    """One result per event that the message tells of, in its order; SOAP is answered as Salesforce asks."""
+
+    results: list[WebhookItem]
 
 
 class PageQuery(StrictModel):

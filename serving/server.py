@@ -28,6 +28,7 @@ from serving.handover_plan import read_plan
 from serving.middleware.api_keys import load_keys
 from serving.settings import CHALLENGER, CHAMPION, ServiceSettings, model_store_dir, with_project
 from serving.uvicorn_patches import ENDING, ENDS_WITHIN, PARENT
+from serving.webhooks.settings import parse_webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -144,6 +145,7 @@ def start_service(
         ArtifactError: The model cannot be loaded.
         KeysError: The API keys cannot be read.
         LogError: The decision log cannot be opened.
+        WebhookSettingsError: The file of webhooks has a mistake.
         PlanError: The hand-over plan cannot be read.
         StartError: Other machines reach the address, and there are neither keys nor the setting that waives
             them.
@@ -236,12 +238,23 @@ def _check(settings: ServiceSettings, address: Address) -> None:
             "(LEADLOOP_NO_KEYS=1) if something else guards it"
         )
         raise StartError(msg)
+    _check_webhooks(settings)
     if settings.handover:
         read_plan(settings.handover)
     if settings.log.on:
         from serving.decision_log.database import open_log  # noqa: PLC0415  # without a log nobody needs SQLAlchemy
 
         open_log(settings.log.environment[PLACE], settings.project).dispose()
+
+
+def _check_webhooks(settings: ServiceSettings) -> None:
+    """Read the file of webhooks, which need the database of the log."""
+    if settings.webhooks is None:
+        return
+    parse_webhooks(settings.webhooks, os.environ)
+    if not settings.log.on:
+        msg = "webhooks need the database of the decision log: name one with --log (LEADLOOP_LOG)"
+        raise StartError(msg)
 
 
 def _check_model(folder: Path, project: str) -> None:

@@ -53,11 +53,13 @@ from serving.settings import ServiceSettings, with_project
 from serving.shadow import ShadowScorer
 from serving.subject_access import Controller
 from serving.uvicorn_patches import install_uvicorn_patches, raise_open_file_limit
+from serving.webhooks.settings import read_webhooks
 from serving.workload import Workload, let_threads_share, stop_sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from models.conversion import ConversionModel
     from serving.background_scorer import BackgroundScorer
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import IdempotencyKey
@@ -66,6 +68,8 @@ if TYPE_CHECKING:
     from serving.model_reload import ReloadingModel
     from serving.request_context import RequestContext
     from serving.scorer import Note, Scorer
+    from serving.webhooks.delivery import WebhookDelivery
+    from serving.webhooks.settings import WebhookSettings
 
 Response = TypeVar("Response", ScoreResponse, ExplainResponse)
 # Answers are text with many repetitions: the fastest level makes a tenth of them.
@@ -98,6 +102,8 @@ class Leadloop:
         self.champion = follow_model(settings.model, settings.project)
         self.journal = _open_decision_log(settings.log)
         self._store = None if self.journal is None else _open_lead_store(self.journal)
+        self.webhooks = read_webhooks()
+        self._delivery = _open_webhook_delivery(self.journal, self.webhooks, self.champion)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
         self.handover = PlanFile(settings.handover)
@@ -137,6 +143,8 @@ class Leadloop:
         self._following = [asyncio.create_task(followed.poll()) for followed in self._reloading_models]
         if self.background:
             self.background.start()
+        if self._delivery is not None:
+            self._following.append(asyncio.create_task(self._delivery.run()))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
@@ -326,7 +334,28 @@ def _background_scorer(journal: DecisionLog, champion: ReloadingModel) -> Backgr
     def find_scorer() -> Scorer | None:
         return None if champion.current is None else champion.current.scorer
 
-    return BackgroundScorer(journal.writer, find_scorer)
+    return BackgroundScorer(journal.writer, find_scorer, journal.score_hooks)
+
+
+def _open_webhook_delivery(
+    journal: DecisionLog | None, webhooks: WebhookSettings, champion: ReloadingModel
+) -> WebhookDelivery | None:
+    """What delivers messages to webhooks, after the log was told to write them; None without any."""
+    if journal is None or not webhooks.outgoing:
+        return None
+    from serving.webhooks.delivery import WebhookDelivery  # noqa: PLC0415
+    from serving.webhooks.messages import WebhookWriter  # noqa: PLC0415
+
+    subscriptions = webhooks.outgoing.values()
+
+    def find_model() -> ConversionModel | None:
+        return None if champion.current is None else champion.current.scorer.model
+
+    writer = WebhookWriter(subscriptions, find_model)
+    journal.handover_observer = writer.write_handover
+    journal.outcome_observer = writer.write_outcomes
+    journal.score_hooks.append(writer.write_score_change)
+    return WebhookDelivery(journal, subscriptions)
 
 
 def _open_decision_log(settings: LogSettings) -> DecisionLog | None:

@@ -17,6 +17,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 OUT = Path("leadloop-out")
 EXPLORE, RATE, ALLOWED_HOSTS = "LEADLOOP_EXPLORE", "LEADLOOP_RATE", "LEADLOOP_ALLOWED_HOSTS"
 CONTROL, RESCORE = "LEADLOOP_CONTROL", "LEADLOOP_RESCORE"
+WEBHOOKS = "LEADLOOP_WEBHOOKS"
 HANDOVER = "LEADLOOP_HANDOVER"
 
 
@@ -42,6 +43,7 @@ class ServiceSettings:
         control: The share of leads that no hand-over ever has, to measure what calls do. Default: none.
         rescore: Whether leads of the store are scored in the background. Default: they are, where there is a
             decision log.
+        webhooks: The file of webhooks. Default: none, and nobody is told of anything.
         handover: The file that says who takes which leads. Default: none.
 
     Raises:
@@ -60,6 +62,7 @@ class ServiceSettings:
     allowed_hosts: tuple[str, ...] = ()
     control: float = 0.0
     rescore: bool = True
+    webhooks: Path | None = None
     handover: Path | None = None
 
     def __post_init__(self) -> None:
@@ -96,6 +99,7 @@ class ServiceSettings:
             allowed_hosts=host_names(values.get(ALLOWED_HOSTS, "")),
             control=_share(CONTROL, values.get(CONTROL, "0")),
             rescore=_flag(RESCORE, values.get(RESCORE, "on")),
+            webhooks=Path(values[WEBHOOKS]) if WEBHOOKS in values else None,
             handover=Path(values[HANDOVER]) if HANDOVER in values else None,
         )
 
@@ -114,6 +118,7 @@ class ServiceSettings:
             RESCORE: "" if self.rescore else OFF,
             PROJECT: self.project,
             ALLOWED_HOSTS: ",".join(self.allowed_hosts),
+            WEBHOOKS: str(self.webhooks.absolute()) if self.webhooks else "",
             HANDOVER: str(self.handover.absolute()) if self.handover else "",
         }
 

@@ -165,7 +165,7 @@ def test_every_relative_link_leads_to_a_file(page):
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_and_option_of_a_page_exists(line):
     command, *words = line.removeprefix("leadloop ").split()
-    within = words[:1] if command in {"keys", "log", "store"} else []
+    within = words[:1] if command in {"keys", "log", "store", "webhooks"} else []
     result = CliRunner().invoke(app, [command, *within, "--help"])
     assert result.exit_code == 0, f"there is no leadloop {command}"
     for option in re.findall(r"(?<!\S)--[a-z-]+", " ".join(words)):

@@ -20,6 +20,9 @@ from serving.decision_log.writer import DEADLINE, GroupCommitWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sqlalchemy import Connection
+
+    from serving.decision_log.handovers import HandoverObserver
     from serving.decision_log.records import (
         Decision,
         DecisionSummary,
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from serving.decision_log.settings import LogSettings
     from serving.handover_plan import HandoverPlan, ListWish
     from serving.handover_selection import HandoverRequest
+
+    OutcomeObserver = Callable[[Connection, Sequence[Outcome], float | None], None]
 
 T = TypeVar("T")
 # Decisions whose rows are made in the event loop.
@@ -61,6 +66,10 @@ class DecisionLog:
         # Threads of their own: reads of a database that hangs must not take those that score.
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="log-reader")
         self._reads = 0
+        # Called in the transactions that add hand-overs and outcomes, or write current scores.
+        self.handover_observer: HandoverObserver | None = None
+        self.outcome_observer: OutcomeObserver | None = None
+        self.score_hooks: list[Callable[[Connection, Any, Any], object]] = []
         self._making: dict[Any, asyncio.Task[list[Handover]]] = {}
 
     def close(self) -> None:
@@ -103,9 +112,16 @@ class DecisionLog:
     ) -> list[OutcomeStatus]:
         """Log outcomes of a request that came at ``received_at``; the status of each, once committed."""
         arrival = time.time() if received_at is None else received_at
-        return await self.writer.write(
-            partial(statements.add_outcomes, outcomes=outcomes, now=_now(), received_at=arrival)
-        )
+
+        def work(connection: Connection) -> list[OutcomeStatus]:
+            statuses = statements.add_outcomes(connection, outcomes, _now(), arrival)
+            pairs = zip(outcomes, statuses, strict=True)
+            recorded = [outcome for outcome, status in pairs if status == "recorded"]
+            if self.outcome_observer is not None and recorded:
+                self.outcome_observer(connection, recorded, arrival)
+            return statuses
+
+        return await self.writer.write(work)
 
     async def erase(self, lead_id: str, tenant: str = "") -> ErasedLead:
         """Erase all records of a lead; how many were removed, once that is committed."""
@@ -185,7 +201,8 @@ class DecisionLog:
                 return []
             # Another worker may have been faster, with all of them or with some.
             with suppress(IntegrityError):
-                await self.writer.write(partial(handovers.add_handovers, lists=fresh))
+                work = partial(handovers.add_handovers, lists=fresh, observer=self.handover_observer)
+                await self.writer.write(work)
         return await self.find_handovers(wish)
 
     async def log_override(self, override: Override, received_at: float) -> bool:

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from serving.handover_plan import ListWish
     from serving.handover_selection import SelectedLead, Selection
 
+    HandoverObserver = Callable[[Connection, HandoverRequest, Sequence[dict[str, Any]]], None]
     Condition = Callable[[ColumnElement[float]], ColumnElement[bool]]
 
 # How many features hand-overs may rank by: each is kept up with every decision.
@@ -490,27 +491,45 @@ def _handover_lead(row: Mapping[Any, Any], decision: DecisionSummary) -> Handove
     return HandoverLead(row["rank"], decision, row["worth"], row["value"], explored, propensity)
 
 
-def add_handover(connection: Connection, request: HandoverRequest, selection: Selection) -> None:
+def add_handover(
+    connection: Connection,
+    request: HandoverRequest,
+    selection: Selection,
+    observer: HandoverObserver | None = None,
+) -> None:
     """Log a selection, without leads that were erased since it was made.
+
+    Args:
+        connection: A connection in a transaction.
+        request: The parameters.
+        selection: The leads.
+        observer: Called in the same transaction with the rows of ``handed_over`` that were added.
 
     Raises:
         IntegrityError: Another process has logged one for the same request.
     """
-    add_handovers(connection, [OwnerList(request, selection, {}, {})])
+    add_handovers(connection, [OwnerList(request, selection, {}, {})], observer)
 
 
-def add_handovers(connection: Connection, lists: Sequence[OwnerList]) -> None:
+def add_handovers(
+    connection: Connection, lists: Sequence[OwnerList], observer: HandoverObserver | None = None
+) -> None:
     """Log the selections of several lists, all or none, without leads that were erased since they were made.
+
+    Args:
+        connection: A connection in a transaction.
+        lists: The lists.
+        observer: Called in the same transaction, for each list, with the rows of ``handed_over``.
 
     Raises:
         IntegrityError: Another process has logged one of them.
     """
     lock_against_erasure(connection)
     for each in lists:
-        _add_handover(connection, each)
+        _add_handover(connection, each, observer)
 
 
-def _add_handover(connection: Connection, owner_list: OwnerList) -> None:
+def _add_handover(connection: Connection, owner_list: OwnerList, observer: HandoverObserver | None) -> None:
     request, selection = owner_list.request, owner_list.selection
     head = _identity(request) | {
         "control_share": request.control_share,
@@ -528,6 +547,14 @@ def _add_handover(connection: Connection, owner_list: OwnerList) -> None:
         logged = _logged_decisions(connection, [row["decision_id"] for row in rows])
         if left := [row for row in rows if row["decision_id"] in logged]:
             connection.execute(insert(table), left)
+            if table is HANDED_OVER and observer is not None:
+                observer(connection, request, left)
+    _add_exclusions(connection, number, owner_list)
+
+
+def _add_exclusions(connection: Connection, number: int, owner_list: OwnerList) -> None:
+    """Log how many leads were on no list."""
+    request = owner_list.request
     counts = [(request.owner, each) for each in owner_list.excluded.items()]
     counts += [("", each) for each in owner_list.nobodys.items()]
     exclusions = [

@@ -44,6 +44,7 @@ from serving.decision_log.tables import (
     RESERVE_LEADS,
     SCORE_HISTORY,
     SCORE_QUEUE,
+    WEBHOOK_MESSAGES,
 )
 
 if TYPE_CHECKING:
@@ -347,6 +348,7 @@ def _erase_id(connection: Connection, lead_id: str, known_at: int, tenant: str) 
 _TABLES_OF_LEADS = (
     *(DECISIONS, OUTCOMES, *HANDOVER_TABLES, HANDOVER_OVERRIDES, LEAD_RANKS),
     *(CURRENT_SCORES, SCORE_HISTORY, SCORE_QUEUE),
+    WEBHOOK_MESSAGES,
 )
 
 
@@ -381,6 +383,7 @@ def prune(connection: Connection, before: int, most: int) -> ErasedCounts:
     lock_against_erasure(connection)
     _remove_handovers(connection, before)
     remove_answers_before(connection, before, most)
+    connection.execute(delete(WEBHOOK_MESSAGES).where(WEBHOOK_MESSAGES.c.created_at < before))
     decisions = _oldest(connection, DECISIONS, "decided_at", before, most)
     outcomes = _oldest(connection, OUTCOMES, "recorded_at", before, most)
     for table, rows in ((DECISIONS, decisions), (OUTCOMES, outcomes)):

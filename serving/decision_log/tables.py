@@ -370,3 +370,31 @@ LEASES = Table(
     Column("holder", Text, nullable=False),
     Column("expires_at", Double, nullable=False),
 )
+# The outbox: messages to webhooks that are still to be delivered, and those that were given up. A message is
+# written in the transaction of what it tells of, and deleted when the receiver has taken it.
+#   subscription: the name of the receiver in the file of webhooks
+#   message_id: the header webhook-id, the same for every attempt
+#   due_since: since when the message is to be delivered (epoch seconds): its beginning, or when it was resent
+#   next_at: the earliest moment of the next attempt (epoch seconds)
+#   given_up: 1 for a dead letter
+WEBHOOK_MESSAGES = Table(
+    "webhook_messages",
+    METADATA,
+    Column("id", _NUMBERED, primary_key=True),
+    Column("subscription", Text, nullable=False),
+    _tenant(),
+    Column("lead_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("due_since", BigInteger, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("given_up", SmallInteger, nullable=False),
+    Column("error", Text),
+    Index("webhook_messages_of_a_lead", "lead_id", "tenant", "subscription", "id"),
+    _partial_index("webhook_messages_due", ("subscription", "next_at", "id"), "given_up = 0"),
+    Index("webhook_messages_in_time", "created_at"),
+    sqlite_autoincrement=True,
+)

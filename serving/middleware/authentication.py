@@ -15,6 +15,7 @@ from serving.middleware.request_body import BODY_TOO_LARGE, MAX_BODY
 from serving.problems import Problem, send_problem
 from serving.request_context import current_request, route_template
 from serving.settings import ServiceSettings
+from serving.webhooks.settings import read_webhooks
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -37,6 +38,7 @@ _SCOPES: dict[str, KeyScope] = {
     "/v1/handover/overrides": "handover",
     "/v1/outcomes": "outcomes",
     "/v1/events": "events",
+    "/v1/webhooks/{source}": "events",
 }
 # What a key may do is no secret to whoever has it.
 _OF_ANY_KEY = frozenset(("/v1/key",))
@@ -112,6 +114,9 @@ class AuthenticationMiddleware:
         self._hosts = frozenset(settings.allowed_hosts)
         self._rate = shared_limiter(settings.rate, "requests") if settings.rate else None
         self._guesses = shared_limiter(_GUESSES, "guesses")
+        # Their messages are signed, which whoever reads the body verifies.
+        incoming = read_webhooks().incoming.values()
+        self._signed = frozenset(f"/v1/webhooks/{each.name}" for each in incoming if each.proof != "key")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it without reading its body, which the server throws away."""
@@ -127,6 +132,8 @@ class AuthenticationMiddleware:
         problem = _length_problem(head) or self._host_problem(scope["path"], head, near=near)
         if problem or _is_open(scope["path"]):
             return problem
+        if scope["path"] in self._signed and scope["method"] == "POST":
+            return self._rate_refusal(_address(scope))
         if self._ring:
             return self._key_refusal(self._ring, scope, head, near=near)
         if not (near or self._open_to_all):

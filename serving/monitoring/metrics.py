@@ -42,6 +42,11 @@ MODEL = Gauge(
 SHADOW = Gauge(
     "leadloop_shadow_workers", "Workers where a model scores along", ["version"], multiprocess_mode="livesum"
 )
+WEBHOOKS_SENT = Counter(
+    "leadloop_webhooks",
+    "Attempts to deliver a message: delivered, failed (and tried again), given up",
+    ["subscription", "result"],
+)
 MODEL_REFUSED = Counter("leadloop_model_refused", "Models that were put in charge and could not be used")
 LOG_WAITING = Gauge("leadloop_log_waiting", "Answers that wait for their record", multiprocess_mode="livesum")
 WORK_IN_FLIGHT = Gauge(

@@ -41,6 +41,7 @@ def test_settings_come_back_from_the_environment_as_they_were(tmp_path):
         log=LogSettings(str(tmp_path / "decisions.db"), 30, "acme"),
         project="acme",
         allowed_hosts=("leads.example", "10.0.0.7"),
+        webhooks=tmp_path / "webhooks.toml",
         rescore=False,
     )
     assert ServiceSettings.of(settings.environment) == settings

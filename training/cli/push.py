@@ -51,12 +51,20 @@ def push(
     step: Annotated[
         float, typer.Option(help="With --sent: send a probability that moved so far.", min=0, max=1)
     ] = 0.01,
+    token_url: Annotated[
+        str | None, typer.Option(help="Where a client gets its token (OAuth).", metavar="URL")
+    ] = None,
+    scope: Annotated[str | None, typer.Option(help="What such a token is for.", metavar="SCOPE")] = None,
+    create_fields: Annotated[
+        bool, typer.Option("--create-fields", help="Make the fields that the CRM lacks: hubspot, odoo.")
+    ] = False,
     go: Annotated[bool, typer.Option("--go", help="Send; without it nothing is sent.")] = False,
     json_: Json = None,
 ) -> None:
     """Write scores back to a CRM. Says what it would send, and sends it with --go.
 
-    The access token is read from LEADLOOP_PUSH_TOKEN. An interrupted push goes on where it stopped.
+    The access token is read from LEADLOOP_PUSH_TOKEN, or fetched for LEADLOOP_PUSH_CLIENT_ID. An interrupted
+    push goes on where it stopped.
     """
     from training.crm.push import plan
     from training.crm.rest import parse_body
@@ -72,13 +80,33 @@ def push(
         method,
         None if body is None else parse_body(body.read_text(encoding="utf-8"), str(body)),
         database,
+        token_url,
+        scope,
     )
     planned = plan(target, scores, earlier, None if sent is None else SentScores(sent, step))
+    if create_fields:
+        _create_fields(target, planned, go=go)
     outcome = _send(target, planned) if go else planned
     for text in outcome.in_words():
         print_status(text)
     print_result(outcome.to_dict(), json_)
     raise typer.Exit(outcome.exit_code)
+
+
+def _create_fields(target: CrmTarget, planned: PushPlan, *, go: bool) -> None:
+    """Make the fields that the CRM lacks, or say which these are."""
+    from training.crm.field_creation import create_fields, plan_fields, written_fields
+    from training.crm.protocol import PushError, PushStopped
+
+    try:
+        with target.session() as send:
+            plan = plan_fields(planned.crm, written_fields(planned.fields, planned.frame), send)
+            if go:
+                create_fields(plan, send)
+    except (PushStopped, OSError) as error:
+        # Nothing was sent: without its fields the CRM would refuse all of it.
+        raise PushError(str(error)) from error
+    print_status(plan.in_words(made=go))
 
 
 def _send(target: CrmTarget, planned: PushPlan) -> PushResult:

@@ -5,7 +5,6 @@ Every mistake is answered with the file, the line, the section and what would be
 
 from __future__ import annotations
 
-import re
 import tomllib
 import types
 import unicodedata
@@ -31,6 +30,7 @@ from features.display_names import DisplayNames
 from features.ingest.mapping import CellValues, Database, cell_values
 from features.ingest.timestamps import parse_timestamp
 from features.suggestions import suggest
+from features.toml_lines import nearest_line
 from training.plugins import PluginModule
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ Instant = NewType("Instant", int)
 """Epoch seconds, written as a date or a time with its offset; without one it is UTC."""
 
 T = TypeVar("T")
-_HEADER = re.compile(r"\s*\[(\[?)\s*([^\]]+?)\s*\]")
-_KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]+\")\s*[=.]")
 _PLAIN: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -74,26 +72,9 @@ class ConfigLocation:
 
     def refuse(self, message: str) -> NoReturn:
         """Raise the error that says ``message`` about this place."""
-        lines = _lines(self.text)
-        prefixes = (self.path[:end] for end in range(len(self.path), -1, -1))
-        line = next((lines[prefix] for prefix in prefixes if prefix in lines), 1)
+        line = nearest_line(self.text, self.path)
         msg = f"{self.file}, line {line}, {self.name}: {message}"
         raise ConfigError(msg)
-
-
-def _lines(text: str) -> dict[tuple[str | int, ...], int]:
-    """The line number of each table and of each key that begins a line of a TOML text."""
-    lines: dict[tuple[str | int, ...], int] = {}
-    current: tuple[str | int, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            current = tuple(part.strip(' "') for part in header[2].split("."))
-            if header[1]:
-                current = (*current, sum(1 for path in lines if path[:-1] == current))
-            lines[current] = number
-        elif key := _KEY.match(line):
-            lines.setdefault((*current, key[1].strip('"')), number)
-    return lines
 
 
 def read_file(kind: type[T], path: Path, otherwise: str) -> T:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 import requests
 from requests.auth import AuthBase
 from requests.exceptions import RequestException, SSLError
 
+from training.crm.oauth import ClientCredentials, TokenEndpointDownError, TokenSource
 from training.crm.protocol import PushError, PushStopped, Request, Response
 
 Send = Callable[[Request], Response]
@@ -25,11 +27,18 @@ class UnreachableError(OSError):
 class _Bearer(AuthBase):
     """The token in its header; as ``auth`` it also keeps requests from looking into ~/.netrc."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: Callable[[], str]) -> None:
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = f"Bearer {self._token()}"
+        return request
+
+
+class _NoAuth(AuthBase):
+    """Nothing in the header: requests must not look into ~/.netrc for the token endpoint either."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
@@ -51,29 +60,39 @@ def optional_token() -> str | None:
 
 
 @contextmanager
-def http_session(token: str, timeouts: tuple[float, float] = TIMEOUTS) -> Iterator[Send]:
-    """Sends requests with ``token`` over one kept connection; proxies are those of the environment.
+def http_session(token: str | ClientCredentials, timeouts: tuple[float, float] = TIMEOUTS) -> Iterator[Send]:
+    """Sends requests with a token over one kept connection; proxies are those of the environment.
 
-    A redirect is not followed: it would carry the token to another host. Sending raises UnreachableError
+    A redirect is not followed: it would carry the token to another host. The token of a client is fetched
+    first, renewed before it expires, and once more where the CRM refuses it. Sending raises UnreachableError
     where trying again may help, and PushStopped where it will not.
     """
-    with requests.Session() as session:
-        session.auth = _Bearer(token)
+    with requests.Session() as session, requests.Session() as asking:
+        asking.auth = _NoAuth()
+        source = None if isinstance(token, str) else TokenSource(token, asking)
+        session.auth = _Bearer((lambda: str(token)) if source is None else source.token)
 
         def send(request: Request) -> Response:
             with _translate_errors():
-                answer = session.request(
-                    request.method,
-                    request.url,
-                    headers=dict(request.headers),
-                    data=request.body,
-                    timeout=timeouts,
-                    allow_redirects=False,
-                )
+                answer = _call(session, request, timeouts)
+                if source is not None and answer.status_code == HTTPStatus.UNAUTHORIZED:
+                    source.renew()
+                    answer = _call(session, request, timeouts)
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return Response(answer.status_code, headers, answer.content)
 
         yield send
+
+
+def _call(session: requests.Session, request: Request, timeouts: tuple[float, float]) -> requests.Response:
+    return session.request(
+        request.method,
+        request.url,
+        headers=dict(request.headers),
+        data=request.body,
+        timeout=timeouts,
+        allow_redirects=False,
+    )
 
 
 @contextmanager
@@ -81,6 +100,8 @@ def _translate_errors() -> Iterator[None]:
     """Translate the errors of requests, without the request, whose headers hold the token."""
     try:
         yield
+    except TokenEndpointDownError as error:
+        raise UnreachableError(str(error)) from error
     except SSLError as error:
         msg = "the CRM's certificate is not valid for its address, so nothing was sent"
         raise PushStopped(msg) from error

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
 from training.crm import dynamics, hubspot, odoo, rest, salesforce, sql_table
-from training.crm.http_client import http_session, optional_token, token_from_environment
+from training.crm.http_client import TOKEN, http_session, optional_token, token_from_environment
+from training.crm.oauth import CLIENT_ID, credentials_from_environment, has_client
 from training.crm.protocol import CrmAdapter, CrmName, PushError, field_name, validate_base_url
 from training.crm.rest import Method, places_of
 
@@ -25,6 +26,7 @@ _FIELDS = {
     "sql": sql_table.FIELDS,
 }
 _WITH_KEY = ("hubspot", "salesforce", "sql")
+_WITH_TOKEN = ("dynamics", "hubspot", "odoo", "rest", "salesforce")
 _WITH_OBJECT = ("hubspot", "odoo", "salesforce", "sql")
 
 
@@ -43,6 +45,8 @@ class CrmTarget:
         method: The HTTP method of ``rest``.
         body: The parsed template of a body of ``rest``. Default: the fields as an object.
         database: The database of an Odoo that has several.
+        token_url: Where a client gets its token by OAuth. Default: of Salesforce the organisation's own.
+        scope: What such a token is for. Default: of Dynamics the environment.
     """
 
     name: CrmName
@@ -53,6 +57,8 @@ class CrmTarget:
     method: Method = "PATCH"
     body: Any = None
     database: str | None = None
+    token_url: str | None = None
+    scope: str | None = None
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -97,10 +103,27 @@ class CrmTarget:
                 assert_never(self.name)
 
     def session(self) -> AbstractContextManager[Send]:
-        """Sends the requests of ``crm``, with the token of the environment. Raises PushError without one."""
+        """Sends the requests of ``crm``, with the token of the environment, or one that its client gets.
+
+        Raises PushError where the environment has neither, or both.
+        """
         if self.name == "sql":
             return sql_table.sql_session(self._required_url(), optional_token())
-        return http_session(token_from_environment())
+        credentials = credentials_from_environment(self._token_url(), self._scope())
+        if credentials is None:
+            return http_session(token_from_environment())
+        if optional_token() is not None:
+            msg = f"{TOKEN} and {CLIENT_ID} are both set; unset the one that is not to be used"
+            raise PushError(msg)
+        return http_session(credentials)
+
+    def _token_url(self) -> str | None:
+        is_own = self.token_url is None and self.name == "salesforce" and self.url and has_client()
+        return f"{validate_base_url(str(self.url))}/services/oauth2/token" if is_own else self.token_url
+
+    def _scope(self) -> str | None:
+        is_own = self.scope is None and self.name == "dynamics" and self.url
+        return f"{validate_base_url(str(self.url))}/.default" if is_own else self.scope
 
     def _object(self, usual: str) -> str:
         return usual if self.object is None else ".".join(map(field_name, self.object.split(".")))
@@ -118,6 +141,8 @@ class CrmTarget:
             ("--object", self.object, _WITH_OBJECT),
             ("--body", self.body, ("rest",)),
             ("--database", self.database, ("odoo",)),
+            ("--token-url", self.token_url, _WITH_TOKEN),
+            ("--scope", self.scope, _WITH_TOKEN),
         )
         for option, value, names in options:
             if value is not None and self.name not in names:

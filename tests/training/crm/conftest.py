@@ -196,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self):
         crm = self.server.crm
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         fault = crm.faults.popleft() if crm.faults else None
         if callable(fault):
             fault()
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
             reply = 418, {}, b"{}"
         self.tell(*reply, half=fault == "unheard")
 
-    do_POST = do_PATCH = answer  # noqa: N815  # as the library calls them
+    do_GET = do_POST = do_PATCH = answer  # noqa: N815  # as the library calls them
 
     def tell(self, status, headers, body, *, half):
         self.send_response(status)

@@ -263,3 +263,34 @@ def test_a_push_that_is_killed_goes_on_where_it_was(name, crm, scores, over_http
     assert "250 acknowledged, 200 before, 0 refused" in result.stderr
     assert acknowledged.isdisjoint(chain(*crm.batches))
     assert set(crm.leads) == {str(i) for i in range(450)}
+
+
+def test_the_command_makes_missing_fields_only_with_go_and_then_sends(
+    scores, over_http, monkeypatch, stand_ins
+):
+    """From the first look to the first score: fields first, then the leads."""
+
+    class WithProperties(stand_ins["hubspot"]):
+        made: tuple = ()
+
+        def handle(self, method, path, headers, body):
+            if not path.startswith("/crm/properties/"):
+                assert self.made
+                return super().handle(method, path, headers, body)
+            if method == "GET":
+                results = [{"name": "leadloop"}] if path.endswith("/groups") else []
+                return 200, {}, json.dumps({"results": results}).encode()
+            self.made = tuple(each["name"] for each in json.loads(body)["inputs"])
+            return 201, {}, b"{}"
+
+    crm = WithProperties()
+    url = over_http(crm)
+    monkeypatch.setenv(TOKEN_NAME, crm.token)
+    command = ["push", "hubspot", "--scores", str(scores(["a", "b"])), "--url", url, "--create-fields"]
+    looked = CliRunner().invoke(app, command)
+    assert looked.exit_code == 0
+    assert "fields that --go would make at the CRM: leadloop_probability (number)" in looked.stderr
+    assert (crm.made, crm.leads) == ((), {})
+    sent = CliRunner().invoke(app, [*command, "--go"])
+    assert (sent.exit_code, set(crm.leads)) == (0, {"a", "b"}), sent.stderr
+    assert crm.made == ("leadloop_probability", "leadloop_points", "leadloop_grade")
