@@ -551,6 +551,12 @@ def _add_handover(connection: Connection, owner_list: OwnerList, observer: Hando
             connection.execute(insert(table), left)
             if table is HANDED_OVER and observer is not None:
                 observer(connection, request, left)
+    _add_exclusions(connection, number, owner_list)
+
+
+def _add_exclusions(connection: Connection, number: int, owner_list: OwnerList) -> None:
+    """Log how many leads were on no list."""
+    request = owner_list.request
     counts = [(request.owner, each) for each in owner_list.excluded.items()]
     counts += [("", each) for each in owner_list.nobodys.items()]
     exclusions = [
