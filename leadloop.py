@@ -351,6 +351,9 @@ def serve(
     rescore: Annotated[
         bool, typer.Option(help="Keep the scores of the store's leads current.", envvar="LEADLOOP_RESCORE")
     ] = True,
+    console: Annotated[
+        bool, typer.Option(help="Pages for people at /console.", envvar="LEADLOOP_CONSOLE")
+    ] = True,
     project: ProjectName = None,
     allowed_host: Annotated[
         list[str] | None,
@@ -373,6 +376,8 @@ def serve(
 
     def announce(url: str) -> None:
         print_status(f"answering at {url} (API page: {url}/); stop with Ctrl+C")
+        if console:
+            print_status(f"console for people: {url}/console")
         print_status(log_settings.in_words())
 
     name = project_tracking(project, draw=False).project
@@ -390,6 +395,7 @@ def serve(
         control,
         also=named_models(also or ()),
         rescore=rescore,
+        console=console,
     )
     run(settings, Address(host, port), workers, announce)
 

@@ -116,9 +116,9 @@ class ServiceSettings:
             service with keys, or one that is open to all, answers under any name.
         control: The share of leads that no hand-over ever has, to measure what calls do. Default: none.
         also: Further models, which requests ask for by name. Default: none.
-        console: Whether there are pages for people at /console, where what renders them is installed.
         rescore: Whether leads of the store are scored in the background. Default: they are, where there is a
             decision log.
+        console: Whether there are pages for people at /console, where what renders them is installed.
 
     Raises:
         SettingsError: ``explore`` or ``control`` is not in ``[0, 1]``, ``rate`` is below 1, or ``project`` is
@@ -136,8 +136,8 @@ class ServiceSettings:
     allowed_hosts: tuple[str, ...] = ()
     control: float = 0.0
     also: tuple[NamedModel, ...] = ()
-    console: bool = True
     rescore: bool = True
+    console: bool = True
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.rate < 1:

@@ -26,7 +26,7 @@ _OUTCOMES = ("accepted", "rejected")
 _TAKEN_BACK = "-withdrawn"
 
 
-async def decide(visit: Visit) -> Response:
+async def record_decision(visit: Visit) -> Response:
     """Accept or reject a lead, with a reason. The same form sent twice counts once."""
     form, lead_id = visit.form, visit.form.get("lead_id", "")
     if form.get("outcome") not in _OUTCOMES:

@@ -49,7 +49,7 @@ class LeadInsight:
 
 
 @dataclass(frozen=True, slots=True)
-class LeadRow:
+class CallListRow:
     """One lead of a list.
 
     Attributes:
@@ -86,12 +86,12 @@ class RowWriter:
     texts: ConsoleTexts
     names: DisplayNames = field(default_factory=DisplayNames)
 
-    def row(self, score: CurrentScore, insight: LeadInsight, key: str = "") -> LeadRow:
+    def row(self, score: CurrentScore, insight: LeadInsight, key: str = "") -> CallListRow:
         """The row of a lead."""
         t, history = self.texts, insight.history
         change = points_in_a_week(score, history)
         settled = change is None or abs(change) <= 1
-        return LeadRow(
+        return CallListRow(
             score=score,
             facts=tuple(self._facts(score)),
             insight=insight,

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.console.accounts import account_page, accounts_page
-from serving.console.decisions import decide, take_back
+from serving.console.decisions import record_decision, take_back
 from serving.console.lead import forget_page, lead_page
 from serving.console.login import begin_oidc, finish_oidc, login_page, logout
 from serving.console.model import model_page, report_page
@@ -37,7 +37,7 @@ async def _nowhere(_: Visit) -> Response:
 routes = [
     Route(ROOT, console_page("lists", today_page), methods=["GET"]),
     Route(f"{ROOT}/decided", console_page("lists", decided_page), methods=["GET"]),
-    Route(f"{ROOT}/decisions", console_page("decide", decide), methods=["POST"]),
+    Route(f"{ROOT}/decisions", console_page("decide", record_decision), methods=["POST"]),
     Route(f"{ROOT}/decisions/undo", console_page("decide", take_back), methods=["POST"]),
     Route(f"{ROOT}/leads/{{lead_id:path}}", console_page("leads", lead_page), methods=["GET"]),
     Route(f"{ROOT}/forget/{{lead_id:path}}", console_page("forget", forget_page), methods=["GET", "POST"]),

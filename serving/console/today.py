@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from serving.console.lead_lists import LeadLists
-    from serving.console.lead_rows import LeadRow
+    from serving.console.lead_rows import CallListRow
     from serving.console.pages import Visit
     from serving.current_scores.reading import CurrentScores
     from serving.current_scores.records import CurrentScore
@@ -163,7 +163,7 @@ def require_lists(visit: Visit) -> tuple[LeadLists, CurrentScores]:
     return visit.console.lists, visit.console.scores
 
 
-async def lead_rows(visit: Visit, scores: Sequence[CurrentScore]) -> list[LeadRow]:
+async def lead_rows(visit: Visit, scores: Sequence[CurrentScore]) -> list[CallListRow]:
     """The rows of some leads, with the reasons of the model in charge."""
     if not scores:
         return []

@@ -37,6 +37,10 @@ def test_the_demo_goes_from_a_simulated_crm_to_a_served_and_explained_lead(tmp_p
     assert {"accounts.json", "offers.json"} <= {
         each.name for each in (tmp_path / output["model_dir"]).iterdir()
     }
+    # A console full of leads is left behind, which is not waited at where nobody sits.
+    assert output["console_leads"] > 500
+    assert "leadloop serve --log" in result.stderr
+    assert (tmp_path / "leadloop-out" / "demo.db").is_file()
     lead = output["scored_lead"]
     total = lead["base"] + lead["rest"] + sum(reason["contribution"] for reason in lead["reasons"])
     assert total == pytest.approx(lead["log_odds"], abs=1e-9)

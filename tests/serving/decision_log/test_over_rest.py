@@ -159,6 +159,8 @@ def test_outcomes_are_answered_one_by_one_in_order(client):
         EVENT | {"key": "k8", "outcom": "won"},
         17,
         EVENT | {"key": "k9", "outcome": "lost", "corrects": "not-yet-known", "occurred_at": 5},
+        EVENT | {"key": "k10", "outcome": "withdrawn"},
+        EVENT | {"key": "k11", "outcome": "withdrawn", "corrects": "k9"},
     ]
     results = report(client, *events)
     answers = [
@@ -178,6 +180,8 @@ def test_outcomes_are_answered_one_by_one_in_order(client):
         ("k8", ("unknown_field", "outcom")),
         (None, ("invalid_value", "")),
         ("k9", "recorded"),
+        ("k10", ("missing_field", "corrects")),
+        ("k11", "recorded"),
     ]
     assert "did you mean 'outcome'" in results[9]["error"]["message"]
     assert [result["status"] for result in report(client, EVENT)] == ["repeated"]

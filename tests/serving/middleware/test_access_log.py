@@ -237,3 +237,22 @@ def test_scores_that_are_all_one_edge_have_not_drifted(by_hand):
     object.__setattr__(model, "card", type(by_hand.card)(**{**vars(by_hand.card), "profiles": profiles}))
     metrics.count_results(model, [Said(reference[0])] * 400)
     assert score_drift.score_drift(model, REGISTRY).psi == pytest.approx(0, abs=1e-6)
+
+
+def test_each_kind_of_page_has_its_own_policy_through_all_layers(client):
+    """The report runs its own script in a sandbox, the console its own files, and data nothing at all."""
+    policies = {
+        path: client.get(path).headers["content-security-policy"]
+        for path in (
+            "/report",
+            "/console/report",
+            "/console/model",
+            "/console/static/console.css",
+            "/v1/model",
+        )
+    }
+    assert policies["/report"] == policies["/console/report"]
+    assert "sandbox allow-scripts" in policies["/report"]
+    assert policies["/console/model"] == policies["/console/static/console.css"]
+    assert "unsafe-inline" not in policies["/console/model"]
+    assert policies["/v1/model"] == "default-src 'none'; frame-ancestors 'none'"

@@ -365,3 +365,17 @@ def test_the_open_page_does_not_tell_a_stranger_what_the_model_takes(by_hand, mo
         assert "webinar" in text
     with service(by_hand, monkeypatch) as client:
         assert "industry" in client.get("/docs.json").text
+
+
+def test_a_role_is_one_that_the_console_knows_and_a_key_may_something(file):
+    create_key(file, "ada", [], role="sales")
+    create_key(file, "crm", ["score"])
+    assert {key.name: key.role for key in load_keys(file)} == {"ada": "sales", "crm": None}
+    assert "console as sales" in load_keys(file)[0].in_words()
+    with pytest.raises(KeysError, match="no role 'boss'"):
+        create_key(file, "eve", ["score"], role="boss")
+    with pytest.raises(KeysError, match="eve may nothing"):
+        create_key(file, "eve", [])
+    file.write_text(file.read_text().replace('"sales"', '"boss"'))
+    with pytest.raises(KeysError, match="no role 'boss'"):
+        load_keys(file)
