@@ -5,8 +5,8 @@
 Two protocols: ``cv``, five shuffled folds, and ``time``, later rows after earlier ones. The anchors are the
 best of a logistic regression, LightGBM, CatBoost (all at their defaults) and FLAML (60 s a fit), each figure
 the best of its own column. Behind the AUC stands half its 95 % bootstrap interval over the rows judged: what
-other leads of the same kind would have done to it. ``--recipes`` prints what so many seeds choose of the earlier
-rows instead. The sets are not part of leadloop.
+other leads of the same kind would have done to it. ``--recipes`` prints what so many seeds choose of
+the earlier rows instead. The sets are not part of leadloop.
 """
 
 from __future__ import annotations
