@@ -1,11 +1,12 @@
 """How the default learner does on public sets of leads, beside the best of four well-known learners.
 
-    python tests/benchmarks/accuracy.py [--data DIR] [--sets NAME ...]
+    python tests/benchmarks/accuracy.py [--data DIR] [--sets NAME ...] [--recipes SEEDS]
 
 Two protocols: ``cv``, five shuffled folds, and ``time``, later rows after earlier ones. The anchors are the
 best of a logistic regression, LightGBM, CatBoost (all at their defaults) and FLAML (60 s a fit), each figure
 the best of its own column. Behind the AUC stands half its 95 % bootstrap interval over the rows judged: what
-other leads of the same kind would have done to it. The sets are not part of leadloop.
+other leads of the same kind would have done to it. ``--recipes`` prints what so many seeds choose of
+the earlier rows instead. The sets are not part of leadloop.
 """
 
 from __future__ import annotations
@@ -144,6 +145,19 @@ def measured(leads: Leads, protocol: str) -> Measured:
     return Measured(auc, half, loss, error, base_rate, seconds, ", ".join(sorted(set(recipes))))
 
 
+def print_recipes(name: str, leads: Leads, seeds: int) -> None:
+    """One line: what the learner chooses of the earlier rows of a set under each seed, with the weights."""
+    train = ~leads.later
+    frame = leads.frame.drop(leads.clock).filter(train)
+    y = leads.y[train].astype(np.float64)
+    for seed in range(seeds):
+        fitted = fit(frame, y, order=leads.order[train], seed=seed)
+        weights = () if fitted.blend is None else fitted.blend.weights.round(2).tolist()
+        print(
+            f"{name:11} seed {seed}  {fitted.recipe}, {fitted.bag.name} trees, weights {weights}", flush=True
+        )
+
+
 def _squared(y: NDArray[np.int64], p: NDArray[np.float64]) -> float:
     """The square of half the interval of a fold's AUC: a variance, but for a factor."""
     found = metrics.bootstrap_intervals({"roc_auc": metrics.roc_auc}, y, p)["roc_auc"]
@@ -170,9 +184,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument(
+        "--recipes", type=int, metavar="SEEDS", help="print what so many seeds choose instead"
+    )
     asked = parser.parse_args()
     if not asked.data.is_dir():
         sys.exit(f"{asked.data}: no such folder; name the one that holds the public sets with --data")
+    if asked.recipes:
+        for name in asked.sets:
+            print_recipes(name, SETS[name](asked.data), asked.recipes)
+        return
     print(
         "set         protocol  AUC    half    (anchor)  log-loss (anchor)  ece   (anchor)  base  s/fit recipe"
     )
