@@ -168,12 +168,27 @@ class Scorer:
         return explain_change(current, self.model.explain(row, request.record.lead_id, request.since, lang))
 
     def parse(self, items: Sequence[LeadById], now: float) -> list[ScoringRequest | LeadFailure]:
-        """Read leads of the store as they are at ``now`` (epoch seconds), or say why one cannot be scored."""
+        """Read leads of the store.
+
+        Args:
+            items: The leads, each with what the store has of it.
+            now: The moment as of which they are read, in epoch seconds.
+
+        Returns:
+            In the order of ``items``, each lead as it can be scored, or why it cannot be.
+        """
         read = self._read.for_one_request(now)
         return [self._parse_or_fail(item, read) for item in items]
 
     def score_parsed(self, requests: Sequence[ScoringRequest]) -> list[ParsedScore]:
-        """Score parsed leads, as ``score`` does, with their parts and feature rows."""
+        """Score parsed leads, as ``score`` does, with their parts and feature rows.
+
+        Args:
+            requests: What ``parse`` returned, without leads that cannot be scored.
+
+        Returns:
+            In the order of ``requests``, the score of each, its features and its parts.
+        """
         scored = list(self._scores(requests))
         parts = self._parts([row for _, row in scored])
         return [ParsedScore(score, row, split) for (score, row), split in zip(scored, parts, strict=True)]

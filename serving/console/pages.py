@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Page = Callable[["Visit"], Awaitable[Response]]
 
-_LANGUAGE = "leadloop_lang"
+_LANGUAGE = "leadloop-language"
 _YEAR = 365 * 24 * 3600
 # A form has some short fields, and a reason in somebody's words.
 _MOST_BYTES, _MOST_FIELDS = 50_000, 40

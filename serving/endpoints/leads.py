@@ -14,7 +14,6 @@ from features.clock import DAY
 from features.messages import translate
 from features.point_in_time import is_visible
 from serving.attribute_values import missing_attributes
-from serving.current_scores.reading import CurrentScores
 from serving.endpoints.base import log_decisions, log_endpoint, openapi_operation, query_parameters
 from serving.endpoints.data_subject import erase_lead
 from serving.problems import Problem, ProblemResponse
@@ -58,6 +57,8 @@ _COST_MS = 40.0
 async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
     lead_id = LEAD_ID.validate_python(request.path_params["lead_id"])
     query = LeadQuery.model_validate(dict(request.query_params))
+    from serving.current_scores.reading import CurrentScores  # noqa: PLC0415  # without a log nobody needs SQLAlchemy
+
     service, context = bentoml.get_current_service(), current_request()
     scorer = service.scorer
     context.model_version, context.leads = scorer.model.version, 1
