@@ -168,26 +168,26 @@ class Scorer:
         return explain_change(current, self.model.explain(row, request.record.lead_id, request.since, lang))
 
     def parse(self, items: Sequence[LeadById], now: float) -> list[ScoringRequest | LeadFailure]:
-        """Read leads of the store.
+        """Read leads of the store, to be scored together.
 
         Args:
-            items: The leads, each with what the store has of it.
-            now: The moment as of which they are read, in epoch seconds.
+            items: The leads, with what the store has of them.
+            now: The moment as of which those without ``as_of`` are scored, in epoch seconds.
 
         Returns:
-            In the order of ``items``, each lead as it can be scored, or why it cannot be.
+            Each as a parsed lead, or why it cannot be scored, in their order.
         """
         read = self._read.for_one_request(now)
         return [self._parse_or_fail(item, read) for item in items]
 
     def score_parsed(self, requests: Sequence[ScoringRequest]) -> list[ParsedScore]:
-        """Score parsed leads, as ``score`` does, with their parts and feature rows.
+        """Score parsed leads, as ``score`` does.
 
         Args:
-            requests: What ``parse`` returned, without leads that cannot be scored.
+            requests: The leads.
 
         Returns:
-            In the order of ``requests``, the score of each, its features and its parts.
+            The score of each with its parts and the features that it was computed from, in their order.
         """
         scored = list(self._scores(requests))
         parts = self._parts([row for _, row in scored])
