@@ -246,7 +246,20 @@ def test_the_api_page_shows_leads_results_and_problems_in_full(client):
     ].keys()
     assert request["example"]["leads"]
     answers = page["paths"]["/v1/score"]["post"]["responses"]
-    assert answers.keys() == {"200", "400", "401", "403", "408", "413", "415", "422", "429", "501", "503"}
+    assert answers.keys() == {
+        "200",
+        "400",
+        "401",
+        "403",
+        "404",
+        "408",
+        "413",
+        "415",
+        "422",
+        "429",
+        "501",
+        "503",
+    }
     assert page["paths"]["/v1/score"]["post"]["requestBody"]["required"]
     assert {"type": "null"} in request["properties"]["top"]["anyOf"]
     assert answers["400"]["content"].keys() == {"application/problem+json"}
