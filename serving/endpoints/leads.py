@@ -11,7 +11,6 @@ import bentoml
 from starlette.routing import Route
 
 from features.clock import DAY
-from serving.current_scores.reading import CurrentScores
 from serving.decision_log.records import RequestInfo
 from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters
 from serving.endpoints.data_subject import erase_lead
@@ -49,6 +48,9 @@ _COST_MS = 20.0
 
 
 async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
+    # A service without a log starts without a database library.
+    from serving.current_scores.reading import CurrentScores  # noqa: PLC0415
+
     lead_id = LEAD_ID.validate_python(request.path_params["lead_id"])
     query = LeadQuery.model_validate(dict(request.query_params))
     service, context = bentoml.get_current_service(), current_request()
