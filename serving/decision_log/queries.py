@@ -7,7 +7,7 @@ function yields records while it reads, so that a log of any size fits; a reader
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, literal, select, union_all
@@ -16,6 +16,7 @@ from serving.decision_log.overrides import action_on, overrides_by_lead
 from serving.decision_log.records import WITHDRAWN, Decision, DecisionSummary, Outcome
 from serving.decision_log.tables import (
     CONTROL_LEADS,
+    CURRENT_SCORES,
     DECISIONS,
     ERASURES,
     HANDED_OVER,
@@ -80,7 +81,10 @@ def scores(log: Engine, since: int, until: int, *, shadow: bool = False) -> Iter
 
 
 def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSummary]:
-    """The decisions about the leads of a list and its reserve, by their ids."""
+    """The decisions about the leads of a list and its reserve, by their ids.
+
+    ``as_of`` of each is the last moment as of which the lead had this score.
+    """
     numbers = union_all(
         *(
             select(table.c.decision_id).where(table.c.handover_id == handover_id)
@@ -88,7 +92,19 @@ def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSu
         )
     )
     with log.connect() as connection:
-        return {each.id: each for each in decisions_by_number(connection, numbers)}
+        # A score that was computed again and came out the same is as of then, though it is no new decision.
+        same = (
+            (CURRENT_SCORES.c.lead_id == DECISIONS.c.lead_id)
+            & (CURRENT_SCORES.c.tenant == DECISIONS.c.tenant)
+            & (CURRENT_SCORES.c.decision_id == DECISIONS.c.id)
+        )
+        repeated = select(DECISIONS.c.id, CURRENT_SCORES.c.as_of).join(CURRENT_SCORES, same)
+        rows = connection.execute(repeated.where(DECISIONS.c.id.in_(numbers)))
+        again: dict[int, int] = {row.id: row.as_of for row in rows}
+        return {
+            each.id: replace(each, as_of=max(each.as_of, again.get(each.id, each.as_of)))
+            for each in decisions_by_number(connection, numbers)
+        }
 
 
 def decisions_by_number(

@@ -11,14 +11,15 @@ from current_score_entries import NOW, find, rank, scored, write
 from log_entries import in_transaction, make_outcome
 from sqlalchemy import func, select
 
-from features.clock import HOUR
+from features.clock import DAY, HOUR
 from serving.current_scores.frames import current_score_frames
 from serving.current_scores.reading import find_score, read_page, read_score_history
 from serving.current_scores.records import ScoreFilter
-from serving.decision_log import queries
+from serving.decision_log import handovers, queries
 from serving.decision_log.score_queue import oldest_queued, queue_leads, queue_length
 from serving.decision_log.statements import add_outcomes, erase
 from serving.decision_log.tables import DECISIONS
+from serving.handover_selection import HandoverRequest
 from training.crm.score_file import read_score_file
 
 
@@ -207,3 +208,13 @@ def test_a_page_has_what_its_filter_lets_through(log, wanted, found):
     )
     with log.connect() as connection:
         assert ids(read_page(connection, wanted, "", None, 50)) == found
+
+
+def test_a_list_says_as_of_when_a_lead_has_its_score_also_where_no_decision_was_new(log):
+    write(log, scored())
+    day = NOW // DAY * DAY
+    selection = handovers.select_handover(log, HandoverRequest(day, 5))
+    in_transaction(log, handovers.add_handover, HandoverRequest(day, 5), selection)
+    assert write(log, scored(as_of=NOW + 6 * DAY)) == 0
+    handover = handovers.find_handover(log, HandoverRequest(day, 5))
+    assert [lead.decision.as_of for lead in handover.leads] == [NOW + 6 * DAY]
