@@ -522,18 +522,18 @@ def demo(
     stays = sys.stdin.isatty() and sys.stderr.isatty() if stay is None else stay
     with _demo_service(result.trained.model_dir, place, project, out / "service.log", port) as service:
         lead = _explain_over_rest(service.url, result.request)
-        shown = _wait_for_scores(place, project)
+        open_leads = _wait_for_scores(place, project)
         print_status(f"open the report: {out / 'report.html'}")
-        print_result(result.to_dict() | {"scored_lead": lead, "console_leads": shown}, json_)
+        print_result(result.to_dict() | {"scored_lead": lead, "console_leads": open_leads}, json_)
         if stays:
             print_status(
-                f"open the console, with {shown:,} open leads: {service.url}/console (stop with Ctrl+C)"
+                f"open the console, with {open_leads:,} open leads: {service.url}/console (stop with Ctrl+C)"
             )
             with suppress(KeyboardInterrupt):
                 outlast(service)
     if not stays:
         print_status(
-            f"see its {shown:,} open leads in the console: leadloop serve --log {place}, then /console"
+            f"see its {open_leads:,} open leads in the console: leadloop serve --log {place}, then /console"
         )
 
 

@@ -108,10 +108,10 @@ def missing_attributes(
     for (column, spec, value, _), probability in zip(variations, scored, strict=True):
         by_column.setdefault(column, []).append(ScoredValue(value_text(spec, value, lang), probability))
     names = DisplayNames(model.card.names)
-    found = [
+    facts = [
         _missing(column, names.column(column).render(lang), by_column.get(column, ())) for column in unknown
     ]
-    return sorted(found, key=lambda each: (_KINDS.index(each.kind), -each.spread, each.name))
+    return sorted(facts, key=lambda each: (_KINDS.index(each.kind), -each.spread, each.name))
 
 
 def _missing(column: str, title: str, values: Sequence[ScoredValue]) -> MissingAttribute:

@@ -78,11 +78,11 @@ class Console:
 
     async def sign_in_with_key(self, key: str) -> str | None:
         """The token of a new session; None of a key that opens no console. Raises LogUnavailable."""
-        found = self._keys.find(key.strip()) if self._keys else None
-        person = None if found is None else _person_of(found)
-        if found is None or person is None:
+        api_key = self._keys.find(key.strip()) if self._keys else None
+        person = None if api_key is None else _person_of(api_key)
+        if api_key is None or person is None:
             return None
-        return await self.begin_session(person, found.sha256, found.expires_at)
+        return await self.begin_session(person, api_key.sha256, api_key.expires_at)
 
     async def begin_session(
         self, person: Person, key_sha256: str = "", valid_until: int | None = None

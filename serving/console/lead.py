@@ -112,7 +112,7 @@ async def lead_page(visit: Visit) -> Response:
         )
     await log_decisions(service.journal, decisions)
     before = _number(visit.query.get("before", ""))
-    told = await service.journal.decisions_of(lead_id, before, _DECISIONS + 1, tenant)
+    entries = await service.journal.decisions_of(lead_id, before, _DECISIONS + 1, tenant)
     outcomes = await service.journal.outcomes_of(lead_id, tenant)
     result = view.lead.result
     writer = row_writer(visit)
@@ -139,10 +139,10 @@ async def lead_page(visit: Visit) -> Response:
         events=view.lead.timeline[:_EVENTS],
         more_events=view.lead.timeline[_EVENTS:],
         event_text=partial(event_text, visit, writer),
-        decisions=told[:_DECISIONS],
+        decisions=entries[:_DECISIONS],
         place_text=partial(_place_text, visit),
-        older=console_url("leads", lead_id, before=told[_DECISIONS - 1].id)
-        if len(told) > _DECISIONS
+        older=console_url("leads", lead_id, before=entries[_DECISIONS - 1].id)
+        if len(entries) > _DECISIONS
         else None,
         outcomes=outcomes,
         decided=decided[0] if decided else None,
@@ -259,8 +259,8 @@ def event_text(visit: Visit, writer: RowWriter, event: TimelineEvent) -> str:
         return t("lead.entered", stage=writer.value("stage", what))
     if event.type == "attribute":
         value = event.details.get("value")
-        shown = t("lead.nothing") if value is None else str(value)
-        return f"{writer.names.column(what).render(t.lang)}: {shown}"
+        text = t("lead.nothing") if value is None else str(value)
+        return f"{writer.names.column(what).render(t.lang)}: {text}"
     offer = event.details.get("offer")
     kind = kind_text(visit, writer, what)
     return f"{kind}: {offer}" if offer else kind
@@ -285,8 +285,8 @@ async def forget_page(visit: Visit) -> Response:
         erased = await visit.service.journal.erase(lead_id, tenant)
         return visit.page("forgotten.html", active="", lead_id=lead_id, erased=erased)
     known = await visit.service.store.leads([lead_id], tenant)
-    told = await visit.service.journal.decisions_of(lead_id, None, 1, tenant)
-    if lead_id not in known.rows.versions and current is None and not told:
+    decisions = await visit.service.journal.decisions_of(lead_id, None, 1, tenant)
+    if lead_id not in known.rows.versions and current is None and not decisions:
         raise PageRefused(HTTPStatus.NOT_FOUND, "console.no_lead")
     name = lead_id if current is None else current.name
     return visit.page("forget.html", active="", lead_id=lead_id, name=name)

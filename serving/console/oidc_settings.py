@@ -90,8 +90,8 @@ class OidcSettings:
         >>> OidcSettings("https://id.example", "x", roles_claim="a.b").role_of({"a": {"b": ["sales", "x"]}})
         'sales'
         """
-        held = _values(_claim(claims, self.roles_claim))
-        return next((role for role in reversed(ROLES) if self.role_names.get(role) in held), None)
+        names = _values(_claim(claims, self.roles_claim))
+        return next((role for role in reversed(ROLES) if self.role_names.get(role) in names), None)
 
     def tenant_of(self, claims: Mapping[str, Any]) -> str:
         """The tenant that a person's claims name; "" where nobody has one. Of several the first."""

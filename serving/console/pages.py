@@ -112,7 +112,9 @@ class Visit:
     def _frame_values(self) -> dict[str, Any]:
         person = self.person
         items = [
-            (name, console_url(*parts)) for name, parts, needed in NAVIGATION if person and person.may(needed)
+            (name, console_url(*parts))
+            for name, parts, permission in NAVIGATION
+            if person and person.may(permission)
         ]
         return {
             "t": self.texts,
@@ -270,9 +272,11 @@ def _require_form_token(cookie: str, form: dict[str, str]) -> None:
 
 
 def _switch_language(request: Request) -> Response:
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
+    parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
     path = request.scope.get("raw_path", ROOT.encode()).decode("latin-1").partition("?")[0]
-    response = RedirectResponse(f"{path}?{urlencode(kept)}" if kept else path, HTTPStatus.SEE_OTHER)
+    response = RedirectResponse(
+        f"{path}?{urlencode(parameters)}" if parameters else path, HTTPStatus.SEE_OTHER
+    )
     response.set_cookie(
         _LANGUAGE,
         request.query_params["lang"],

@@ -78,8 +78,8 @@ def score_path(
         if now - _DAYS * DAY < moment and is_visible(event.occurred_at, event.known_at, now):
             by_moment[moment].append(event)
     moments = sorted(by_moment)[-_MOST_MOMENTS:]
-    asked = sorted({each for moment in moments for each in (moment, moment + 1)})
-    scored = {point.as_of: point.points for point in scorer.trend(item, asked) if point.points is not None}
+    as_ofs = sorted({each for moment in moments for each in (moment, moment + 1)})
+    scored = {point.as_of: point.points for point in scorer.trend(item, as_ofs) if point.points is not None}
     known = scored | {point.as_of: point.points for point in trend if point.points is not None}
     moves = [
         ScoreMove(moment, tuple(by_moment[moment]), scored[moment], scored[moment + 1])

@@ -120,8 +120,8 @@ def read_page(
         last = after.lead_id if after is not None and after.probability is None else ""
         unscored = query.where(_SCORE.probability.is_(None), _SCORE.lead_id > last)
         scores += _scores(connection, unscored.order_by(_SCORE.lead_id).limit(most - len(scores)))
-    shown = tuple(scores[: most - 1])
-    return ScorePage(shown, PageEnd.of(shown[-1]) if len(scores) == most else None)
+    page_scores = tuple(scores[: most - 1])
+    return ScorePage(page_scores, PageEnd.of(page_scores[-1]) if len(scores) == most else None)
 
 
 def _by_probability(query: Select[Any], after: PageEnd | None) -> Select[Any]:

@@ -155,10 +155,10 @@ class DecisionLog:
         if not wish.by_owner:
             handover = await self.find_handover(wish.request)
             return [] if handover is None else [handover]
-        made = await self.read(lambda: handovers.find_handovers(self.writer.log, wish.request))
+        lists = await self.read(lambda: handovers.find_handovers(self.writer.log, wish.request))
         return [
             each
-            for each in made
+            for each in lists
             if wish.covers(each.request.owner)
             and each.request.capacity == wish.plan.capacity_of(each.request.owner)
         ]
@@ -190,14 +190,14 @@ class DecisionLog:
 
     async def _make_handovers(self, wish: ListWish) -> list[Handover]:
         for _ in range(_ATTEMPTS):
-            made = await self.find_handovers(wish)
-            owners = {each.request.owner for each in made}
+            earlier = await self.find_handovers(wish)
+            owners = {each.request.owner for each in earlier}
             if not wish.missing(owners):
-                return made
+                return earlier
             select = partial(handovers.select_handovers, self.writer.log, wish)
             lists = await self.read(select, _SELECTS_WITHIN)
             fresh = [each for each in lists if each.request.owner not in owners]
-            if not made and not any(each.selection.leads for each in fresh):
+            if not earlier and not any(each.selection.leads for each in fresh):
                 return []
             # Another worker may have been faster, with all of them or with some.
             with suppress(IntegrityError):

@@ -39,16 +39,16 @@ def describe_log(place: str) -> str:
 
 
 def _describe_server(place: str) -> str:
-    shown = without_secrets(place)
+    address = without_secrets(place)
     try:
         engine = create_engine(log_url(place))
         with closing(engine.connect()) as connection:
             connection.execute(text("SELECT 1"))
         engine.dispose()
     except SQLAlchemyError as error:
-        msg = f"{shown} cannot be reached ({without_secrets(str(error).partition(chr(10))[0])[:160]})"
+        msg = f"{address} cannot be reached ({without_secrets(str(error).partition(chr(10))[0])[:160]})"
         raise LogError(msg) from error
-    return f"{shown} can be reached"
+    return f"{address} can be reached"
 
 
 def _describe_file(file: Path) -> str:

@@ -147,11 +147,11 @@ def add_decisions(connection: Connection, entries: Sequence[DecisionEntry]) -> l
     refuse_late_record(min(entry.request.received_at for entry in entries))
     lock_against_erasure(connection)
     number, erasures, values = _read_state(connection)
-    left = _without_erased(connection, entries) if erasures else entries
-    if not left:
+    remaining = _without_erased(connection, entries) if erasures else entries
+    if not remaining:
         return [None] * len(entries)
-    numbers = _new_numbers(connection, number, len(left))
-    numbered = list(zip(numbers, left, strict=True))
+    numbers = _new_numbers(connection, number, len(remaining))
+    numbered = list(zip(numbers, remaining, strict=True))
     _ADD.execute_many(connection, [(number, *entry.columns) for number, entry in numbered])
     answered = (
         (_rank(number, entry), entry.decision.row)
@@ -159,7 +159,7 @@ def add_decisions(connection: Connection, entries: Sequence[DecisionEntry]) -> l
         if not entry.request.shadow and not entry.request.model
     )
     ranks.rank_leads(connection, answered, by_values=bool(values))
-    if len(left) == len(entries):
+    if len(remaining) == len(entries):
         return list(numbers)
     by_entry = {id(entry): number for number, entry in numbered}
     return [by_entry.get(id(entry)) for entry in entries]

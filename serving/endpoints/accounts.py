@@ -101,32 +101,34 @@ async def find_accounts(
                 (tenant, dependence),
                 lambda: rank_accounts(read_open_probabilities(connection, tenant), dependence),
             )
-            wanted = [each for each in ranked if text.lower() in each.account_id.lower()] if text else ranked
-            start = 0 if after is None else bisect_right(wanted, _order(after), key=_order)
-            page = wanted[start : start + limit]
+            matching = (
+                [each for each in ranked if text.lower() in each.account_id.lower()] if text else ranked
+            )
+            start = 0 if after is None else bisect_right(matching, _order(after), key=_order)
+            page = matching[start : start + limit]
             scores = read_scores_of_accounts(connection, [each.account_id for each in page], tenant)
-            return page, len(wanted), scores, start + limit < len(wanted)
+            return page, len(matching), scores, start + limit < len(matching)
 
     with service.workload.admit(_COST_MS):
         page, count, scores, more = await journal.read(read)
     rows = await service.store.accounts(list(scores), tenant)
     summaries = [AccountSummary.of(name, leads, dependence, now) for name, leads in scores.items()]
-    shown = [summary_out(each, rows.account_attributes(each.account_id, now)) for each in summaries]
-    return shown, count, page[-1] if more else None
+    accounts = [summary_out(each, rows.account_attributes(each.account_id, now)) for each in summaries]
+    return accounts, count, page[-1] if more else None
 
 
 def _kept_ranking(
     journal: DecisionLog, key: object, rank: Callable[[], list[RankedAccount]]
 ) -> list[RankedAccount]:
     """What ``rank`` returns; where that takes long, for a while what it returned before."""
-    kept = _RANKINGS.setdefault(journal, {})
-    until, ranked = kept.get(key, (0.0, []))
+    rankings = _RANKINGS.setdefault(journal, {})
+    until, ranked = rankings.get(key, (0.0, []))
     begin = time.monotonic()
     if begin < until:
         return ranked
     ranked = rank()
     took = time.monotonic() - begin
-    kept[key] = (begin + _TIMES_AS_LONG * took, ranked) if took >= _LONG else (0.0, [])
+    rankings[key] = (begin + _TIMES_AS_LONG * took, ranked) if took >= _LONG else (0.0, [])
     return ranked
 
 
@@ -294,8 +296,8 @@ routes = [
 def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI paths of these endpoints; the components of their responses are added to ``schemas``."""
     account_id = {"name": "account_id", "in": "path", "required": True, "schema": LEAD_ID.json_schema()}
-    one = openapi_operation(
+    account = openapi_operation(
         "account", AccountResponse, schemas, [account_id, *query_parameters(AccountQuery)]
     )
     listed = openapi_operation("accounts", AccountsResponse, schemas, query_parameters(AccountsQuery))
-    return {"/v1/accounts": {"get": listed}, "/v1/accounts/{account_id}": {"get": one}}
+    return {"/v1/accounts": {"get": listed}, "/v1/accounts/{account_id}": {"get": account}}

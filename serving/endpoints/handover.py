@@ -132,34 +132,34 @@ async def _respond(
 
 def _response(wish: ListWish, lists: Sequence[Handover], decided: _Decided) -> HandoverResponse:
     request = wish.request
-    shown = [(each, decided.leads_of(each)) for each in lists]
-    if not shown and not wish.by_owner:
-        shown = [(Handover(request, 0, 0, 0), [])]
-    owners = [_owner_list(each, leads) for each, leads in shown if wish.by_owner]
-    leads = [lead for _, leads in shown for lead in leads]
-    listed = [lead for each, _ in shown for lead in each.leads]
+    entries = [(each, decided.leads_of(each)) for each in lists]
+    if not entries and not wish.by_owner:
+        entries = [(Handover(request, 0, 0, 0), [])]
+    owners = [_owner_list(each, leads) for each, leads in entries if wish.by_owner]
+    leads = [lead for _, leads in entries for lead in leads]
+    listed = [lead for each, _ in entries for lead in each.leads]
     return HandoverResponse(
         day=f"{to_datetime(request.day):%Y-%m-%d}",
-        capacity=sum(each.request.capacity for each, _ in shown),
+        capacity=sum(each.request.capacity for each, _ in entries),
         explore=request.explore,
         value=request.value or None,
-        open=sum(each.open for each, _ in shown),
-        tied=sum(each.tied for each, _ in shown),
-        tied_taken=sum(each.tied_taken for each, _ in shown),
+        open=sum(each.open for each, _ in entries),
+        tied=sum(each.tied for each, _ in entries),
+        tied_taken=sum(each.tied_taken for each, _ in entries),
         handed_over=len(leads),
         explored=sum(lead.explored for lead in leads),
         control_share=lists[0].request.control_share if lists else request.control_share,
-        control=sum(each.control for each, _ in shown),
+        control=sum(each.control for each, _ in entries),
         expected=_expected(leads),
         leads=leads,
         owners=owners,
-        reserve=[lead for each, _ in shown for lead in decided.reserve_of(each)],
+        reserve=[lead for each, _ in entries for lead in decided.reserve_of(each)],
         taken_off=[
             override_out(each)
             for each, _ in decided.overrides
             if each.action == "take_off" and any(_is_about(each, lead) for lead in listed)
         ],
-        excluded=_exclusions([each for each, _ in shown]),
+        excluded=_exclusions([each for each, _ in entries]),
     )
 
 

@@ -65,10 +65,10 @@ async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
     scorer = service.scorer
     context.model_version, context.leads = scorer.model.version, 1
     known = await service.store.leads([lead_id], context.tenant)
-    kept = CurrentScores(journal)
+    scores = CurrentScores(journal)
     # The store keeps scores of the default model alone.
-    current = None if context.model else await kept.find(lead_id, context.tenant)
-    history = () if current is None else await kept.history(lead_id, context.tenant)
+    current = None if context.model else await scores.find(lead_id, context.tenant)
+    history = () if current is None else await scores.history(lead_id, context.tenant)
     decisions: list[NewDecision] = []
     with service.workload.admit(_COST_MS):
         response = await service.workload.run(
@@ -137,12 +137,12 @@ def _next_offers(scorer: Scorer, lead: StoredLead | None, as_of: int) -> NextOff
     offers = scorer.model.next_offers
     if offers is None or lead is None:
         return None
-    taken = [
+    offer_events = [
         (event["occurred_at"], event["offer"], event.get("offer_stage"))
         for event in lead.events["touchpoint"]
         if event.get("offer") is not None and is_visible(event["occurred_at"], event["known_at"], as_of)
     ]
-    _, offer, stage = max(taken, key=lambda each: each[:2], default=(0, None, None))
+    _, offer, stage = max(offer_events, key=lambda each: each[:2], default=(0, None, None))
     similar = offers.after(offer, stage)
     return (
         None

@@ -85,11 +85,11 @@ def _schema(message: type[BaseModel], *names: str, required: tuple[str, ...] = (
     """The JSON schema of some fields of a request."""
     schema = message.model_json_schema()
     properties = {name: schema["properties"][name] for name in names or schema["properties"]}
-    needed = required or schema.get("required", ())
+    mandatory = required or schema.get("required", ())
     return {
         "type": "object",
         "properties": properties,
-        "required": list(needed),
+        "required": list(mandatory),
         "additionalProperties": False,
     }
 

@@ -125,8 +125,8 @@ class WebhookDelivery:
         tasks += [asyncio.create_task(self._serve(each)) for each in self._subscriptions.values()]
         try:
             # Other than ``gather`` it leaves them alone when it is cancelled: each is cancelled once, below.
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
+            ended_tasks, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in ended_tasks:
                 task.result()
         finally:
             # Python 3.11 forgets a cancellation where what it waited for was done at that moment.

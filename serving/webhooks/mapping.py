@@ -207,15 +207,15 @@ class Mapper:
             MappingError: The items are not where the mapping looks, or become too many events.
         """
         try:
-            found = self._search(self.items, content)
+            items = self._search(self.items, content)
         except JMESPathError as error:
             msg = f"{self.items}: {str(error).partition(chr(10))[0]}"
             raise MappingError(msg) from error
-        if found is None:
+        if items is None:
             msg = f"there is nothing at {self.items!r}"
             raise MappingError(msg)
         results: list[MappedEvent | UnmappedItem] = []
-        for number, item in enumerate(found if isinstance(found, list) else [found]):
+        for number, item in enumerate(items if isinstance(items, list) else [items]):
             results += self._of_item(f"{self.items}[{number}]", item)
             if len(results) > MOST_EVENTS:
                 msg = f"at most {MOST_EVENTS:,} events are read at once"

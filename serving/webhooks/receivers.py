@@ -106,11 +106,11 @@ class Receiver:
         host = self._url.host
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, self._url.port or 443, type=socket.SOCK_STREAM)
+            infos = await loop.getaddrinfo(host, self._url.port or 443, type=socket.SOCK_STREAM)
         except OSError as error:
             msg = "the receiver's name leads nowhere"
             raise AddressRefusedError(msg) from error
-        addresses = [str(entry[4][0]) for entry in found]
+        addresses = [str(entry[4][0]) for entry in infos]
         if not self._subscription.allow_private and any(map(is_private, addresses)):
             msg = "the receiver's name leads to a private network; allow_private = true would let it"
             raise AddressRefusedError(msg)

@@ -108,11 +108,11 @@ def _verify_password(password: str, authorization: str) -> None:
         msg = "send the password as https://NAME:PASSWORD@HOST/... (Authorization: Basic)"
         raise SignatureError(msg)
     try:
-        sent = b64decode(content.strip(), validate=True).partition(b":")[2]
+        candidate = b64decode(content.strip(), validate=True).partition(b":")[2]
     except ValueError as error:
         msg = "the header Authorization cannot be read"
         raise SignatureError(msg) from error
-    _require_same(password.encode(), sent)
+    _require_same(password.encode(), candidate)
 
 
 def _require_same(expected: bytes, sent: bytes) -> None:

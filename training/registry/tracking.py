@@ -434,8 +434,8 @@ class _RunLogger:
             case EvaluationTable(name, columns):
                 client.log_table(run_id, {key: list(values) for key, values in columns.items()}, name)
             case Artifact(path, folder):
-                put = client.log_artifacts if path.is_dir() else client.log_artifact
-                put(run_id, str(path), folder or None)
+                upload = client.log_artifacts if path.is_dir() else client.log_artifact
+                upload(run_id, str(path), folder or None)
 
     def _log_metrics(self, items: Sequence[Metric | MetricSeries]) -> None:
         """Write all figures in as few calls as MLflow takes, linked to the model."""

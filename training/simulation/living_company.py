@@ -149,7 +149,7 @@ def name_people(history: LeadHistory, seed: int) -> LeadHistory:
 
 def _person_names(count: int, random: np.random.Generator) -> list[str]:
     first, last = random.choice(_FIRST_NAMES, count), random.choice(_LAST_NAMES, count)
-    return [f"{one} {other}" for one, other in zip(first, last, strict=True)]
+    return [f"{forename} {other}" for forename, other in zip(first, last, strict=True)]
 
 
 def _company_names(count: int, random: np.random.Generator) -> list[str]:
