@@ -135,13 +135,13 @@ QUARANTINED = {
     "a duplicate id": (
         with_cell("Id", "000001"),
         [],
-        ("9", "Id", "000001", "this id stands further up; the first row is kept"),
+        ("9", "Id", "000001", "duplicate ID; the first row is used"),
     ),
     "a row without id": (with_cell("Id", ""), [], ("9", "Id", None, "no id")),
     "a word among numbers": (
         with_cell("Visits", "many"),
         [],
-        ("9", "Visits", "many", "not a number; taken as missing"),
+        ("9", "Visits", "many", "not a number; used as missing"),
     ),
     "a time in the future": (
         of("Day", ["2026-01-01"]).with_columns(
@@ -153,7 +153,7 @@ QUARANTINED = {
     "a time that is none": (
         of("Day", ["2026-01-01"]).with_columns(Day=pl.when(NO == 7).then(pl.lit("soon")).otherwise("Day")),
         ["--time", "Day"],
-        ("9", "Day", "soon", "no time by which the row could be ordered"),
+        ("9", "Day", "soon", "no time to order the row by"),
     ),
     "a line too short": (
         LEADS.write_csv().encode() + b"000999,1,2\n",
@@ -302,7 +302,7 @@ def test_a_grave_finding_is_said_by_name_where_the_figures_are(run, tmp_path):
     write(tmp_path, LEADS.with_columns(Invoice=pl.when(pl.col("Converted") == "Yes").then(pl.lit("paid"))))
     code, err, _ = run("train", "--leads", "leads.csv", *FLAT)
     assert code == 0, err
-    assert "LC002  high  Invoice: filled for 100% of the leads that converted and 0% of the others" in err
+    assert "LC002  high  Invoice: filled in for 100% of the converted leads and for 0% of the others" in err
 
 
 @pytest.mark.parametrize(("spelt", "question"), [("Closed Won", "Closed Won"), ("Yes", "Converted")])

@@ -94,7 +94,7 @@ def test_the_command_says_that_calls_help_and_by_how_much(company):
     assert overall["is_clear"]
     assert overall["effect"]["low"] < 0.22 < overall["effect"]["high"]
     assert {group["kind"] for group in found["groups"]} == {"list", "size"}
-    assert "Einen Lead zu übergeben hilft" in result.stderr
+    assert "Leads zu übergeben hilft" in result.stderr
 
 
 def test_without_a_control_group_the_command_says_what_to_do(tmp_path, company):

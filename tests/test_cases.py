@@ -129,7 +129,7 @@ def test_records_inside_one_cell_are_told(run):
     code, said = run("check", "--leads", "export.csv", *FLAT)
     assert code == 2
     assert "150 of 600 rows cannot be used" in said
-    assert "the cell holds 150 lines, each of them a record" in said
+    assert "the cell contains 150 lines, each of them a record" in said
 
 
 @of("12b-parquet-decimal-ids-apart")
@@ -165,7 +165,7 @@ def test_outcomes_that_fit_no_scored_lead_are_told(case, run, name, unmatched):
     outcomes = ("--outcomes", name, *FLAT)
     code, said = run("monitor", "--scores", "s.csv", *outcomes, "--model", "model")
     assert f"{unmatched} of 600 outcomes fit no scored lead" in said
-    assert f"{unmatched} would but for leading zeros: 'L2' and 'L00002'" in said
+    assert f"{unmatched} would match but for leading zeros: 'L2' and 'L00002'" in said
     assert (code, "verdict: watch" in said) == (3, True)
 
 

@@ -173,9 +173,13 @@ def test_what_is_watched_is_what_was_forecast_and_what_came(company, learned, tm
     doubtful = company.model.score_frame_with_intervals(decided_rows(company))["insufficient"].drop_nulls()
     assert sum(report["insufficient"].values()) == pytest.approx(len(doubtful) / report["scored"])
     page = (tmp_path / "monitor.html").read_text()
-    verdicts = {"healthy": "holds", "watch": "needs watching", "retrain": "should be trained again"}
+    verdicts = {
+        "healthy": "The model is healthy",
+        "watch": "Please watch the model",
+        "retrain": "Please train the model again",
+    }
     assert f">Model {company.model.version}<" in page
-    assert f"<h1>The model {verdicts[report['state']]}</h1>" in page
+    assert f"<h1>{verdicts[report['state']]}</h1>" in page
     assert all(f">{grade['rows']:,}<" in page for grade in report["grades"])
     assert not re.findall(r"(?:src|href)=(?!\"(?:data:|#))|https?://", page)
 

@@ -55,11 +55,11 @@ def test_bad_rows_are_named_and_the_good_ones_go_on(write):
     export = read_flat(write(bad), WHOLE)
     assert export.leads.height == 3
     assert reasons(export) == {
-        (5, "this id stands further up; the first row is kept"),
+        (5, "duplicate ID; the first row is used"),
         (6, "no id"),
         (7, "the line has fewer columns than the header"),
         (8, "no outcome"),
-        (9, "no time by which the row could be ordered"),
+        (9, "no time to order the row by"),
     }
 
 
@@ -92,7 +92,7 @@ def test_a_cell_that_does_not_fit_becomes_missing_with_an_entry(write):
     rows = "".join(f"{i},{i % 2},{i}\n" for i in range(300))
     export = read_flat(write("id,won,size\n" + rows + "x,1,many\n"), FlatMapping("id", "won"))
     assert export.leads["size"][-1] is None
-    assert reasons(export) == {(302, "not a number; taken as missing")}
+    assert reasons(export) == {(302, "not a number; used as missing")}
     assert export.quarantine.rows == 0
 
 
@@ -100,7 +100,7 @@ def test_a_thousand_among_small_numbers_is_not_guessed_and_its_cell_says_why(wri
     rows = "".join(f"{i},{i % 2},{i}\n" for i in range(300))
     export = read_flat(write("id,won,size\n" + rows + 'x,1,"1,234"\n'), FlatMapping("id", "won"))
     assert export.leads["size"][-1] is None
-    assert reasons(export) == {(302, "thousands or decimals, nobody can tell; taken as missing")}
+    assert reasons(export) == {(302, "the mark may separate thousands or decimals; used as missing")}
     assert export.quarantine.columns == {("leads", TWO_WAYS): ("size",)}
 
 

@@ -65,7 +65,7 @@ def why(quarantine):
 
 def test_column_names_that_come_again_are_no_lead(write):
     path = write(lines(HEAD, *ROWS[:20], HEAD, *ROWS[20:]))
-    named = [(22, "the column names once more, no record")]
+    named = [(22, "the header line again, not a record")]
     export = read_flat(path, FLAT)
     assert (export.leads.height, export.rows, why(export.quarantine)) == (40, 41, named)
     *_, last = iter_flat_batches(path, FlatColumns({"Visits": "number"}, "Id"), rows=7)
@@ -79,14 +79,14 @@ def test_a_row_of_totals_is_no_lead(write, word):
     path = write(lines(HEAD, *ROWS, f"{word},,126,26"))
     export = read_flat(path, FLAT)
     assert export.leads.height == 40
-    assert why(export.quarantine) == [(42, "a row of totals, no lead")]
+    assert why(export.quarantine) == [(42, "a row of totals, not a lead")]
     *batches, last = iter_flat_batches(path, FlatColumns({"Visits": "number"}, "Id"))
     assert sum(batch.leads.height for batch in batches) == 40
     assert why(last.quarantine) == why(export.quarantine)
     leads = TableMapping(file=write(lines("lead_id,created_at", "a,2024-01-01", f"{word},"), "leads.csv"))
     assert (
         why(read_history(HistoryMapping(leads, max_share=1), FAR).quarantine)[0][1]
-        == "a row of totals, no lead"
+        == "a row of totals, not a lead"
     )
 
 
@@ -104,7 +104,7 @@ def test_stray_quotes_in_a_joined_file_are_found(write):
         attributes={"size": "firms.size"},
     )
     with pytest.raises(
-        SourceError, match=r"firms.csv, column 'name': a stray quote: the cell holds 15 lines"
+        SourceError, match=r"firms.csv, column 'name': a stray quote: the cell contains 15 lines"
     ):
         read_history(HistoryMapping(leads), FAR)
 
@@ -132,7 +132,7 @@ def test_events_by_ids_that_lost_their_digits_are_nobodys(tmp_path, write):
     )
     assert reading.history.touchpoints.is_empty()
     assert {reason for _, reason in why(reading.quarantine)} == {
-        "an id of 16 digits or more that went through decimal numbers and lost its last digits"
+        "an id of 16 digits or more that was stored as a decimal number and lost its last digits"
     }
 
 

@@ -130,7 +130,7 @@ def test_a_bad_row_is_named_and_the_others_go_on(mapping, write, row, entry):
 
 def test_a_price_that_is_none_becomes_missing_and_the_row_goes_on(mapping, write):
     reading = read_history(with_touchpoints(mapping, TOUCHES + "01,2020-01-05,visit,,cheap\n", write), NOW)
-    assert why(reading) == [(4, "price", "cheap", "no number; taken as missing")]
+    assert why(reading) == [(4, "price", "cheap", "not a number; used as missing")]
     assert reading.history.touchpoints.height == 3
     assert reading.quarantine.rows == 0
 
@@ -141,7 +141,7 @@ def test_a_stage_that_does_not_exist_is_named(mapping, write):
     )
     mapped = replace(table, values={"stage": {"Won": "won"}})
     reading = read_history(replace(mapping, transitions=(mapped,)), NOW)
-    assert why(reading) == [(3, "stage", "wonn", "no stage of the funnel")]
+    assert why(reading) == [(3, "stage", "wonn", "not a stage of the funnel")]
     assert reading.history.transitions["stage"].to_list() == ["won"]
 
 
@@ -160,7 +160,7 @@ def test_a_lead_that_stands_twice_is_kept_once_whatever_its_cells_are(tmp_path):
 def test_a_lead_that_stands_twice_is_kept_once(mapping, write):
     leads = replace(mapping.leads, file=write(LEADS + "01,2020-01-09,B,9,1\n", "twice.csv"))
     reading = read_history(replace(mapping, leads=leads), NOW)
-    assert why(reading) == [(5, "key", "01", "several rows have this id; the one created first is used")]
+    assert why(reading) == [(5, "key", "01", "duplicate lead ID; the row created first is used")]
     assert reading.history.leads["visits"].to_list() == [1.0, 2.0, None]
 
 

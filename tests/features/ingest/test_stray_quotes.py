@@ -50,10 +50,10 @@ def test_records_between_two_stray_quotes_are_counted_and_the_others_are_read(
 def test_a_run_that_lost_too_many_stops_and_one_that_scores_says_so(tmp_path):
     path = tmp_path / "leads.csv"
     path.write_text("\n".join(lines_with_quotes(",", 5, 25, 3)) + "\n", encoding="utf-8")
-    with pytest.raises(TooManyBadRowsError, match=r"21 of 40 rows .* the cell holds 21 lines"):
+    with pytest.raises(TooManyBadRowsError, match=r"21 of 40 rows .* the cell contains 21 lines"):
         read_flat(path, FlatMapping(id="Id", label="Won"))
     *_, last = iter_flat_batches(path, FlatColumns({"Visits": "number"}, "Id"))
-    assert "the cell holds 21 lines" in last.quarantine.summary()
+    assert "the cell contains 21 lines" in last.quarantine.summary()
 
 
 NOTES = [

@@ -41,7 +41,7 @@ def test_figures_are_those_of_the_card_in_words_with_their_intervals(by_hand):
         "(0.9 to 3.2)",
         "",
     ]
-    assert "puts 84 in the right order" in shown.measures[0].meaning
+    assert "ranks 84 correctly" in shown.measures[0].meaning
     assert "33%" in shown.measures[1].meaning, "the share of all leads beside it"
     assert "1,234" in shown.evaluated
 

@@ -54,11 +54,11 @@ def company():
 def test_it_is_said_in_words_in_both_languages(company):
     effect = company.effect(by=["region"])
     english, german = list(effect.in_words()), list(effect.in_words("de"))
-    assert english[0].startswith("Handing a lead over helps:")
-    assert german[0].startswith("Einen Lead zu übergeben hilft:")
+    assert english[0].startswith("Handing leads over helps:")
+    assert german[0].startswith("Leads zu übergeben hilft:")
     assert len(english) == len(german)
     assert any("region: south" in line for line in english)
-    assert "in four of five cases takes" in " ".join(english)
+    assert "(power 80%) takes" in " ".join(english)
     assert json.loads(json.dumps(effect.to_dict()))["overall"]["is_clear"]
 
 
@@ -132,7 +132,7 @@ def test_small_groups_are_said_not_to_be_judged(company):
     effect = replace(company, listed=few).effect(by=["region"])
     (west,) = [group for group in effect.groups if group.name == "west"]
     assert (west.effect, west.is_clear) == (None, False)
-    assert any("west: too few leads to say" in line for line in effect.in_words())
+    assert any("west: too few leads for a statement" in line for line in effect.in_words())
 
 
 def test_numbers_are_grouped_in_thirds(company):

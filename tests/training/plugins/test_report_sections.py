@@ -57,7 +57,7 @@ def test_a_section_is_on_the_page_in_both_languages(acme, given, plain):
     assert "<b>mean" not in page
     german, *_ = render(again, "de").partition("<template")
     assert "Unsere Regionen" in german
-    assert "Aus eigenen Paketen" in german
+    assert "Eigene Abschnitte" in german
     brier = again.custom["regions"].tables[0].rows[1][1]
     assert isinstance(brier, Interval)
     assert f"{brier.value:.3f}".replace(".", ",") in german
