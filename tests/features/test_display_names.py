@@ -53,7 +53,7 @@ def flat(*columns, values=("x", "y")):
         ("touch.channel.latest", "ad", "Last channel: Advertising", "Letzter Kanal: Advertising"),
         ("our own kind.count", 2.0, "Tastings so far: 2", "Verkostungen bisher: 2"),
         ("demo_request.count", 1.0, "Demos so far: 1", "Demos bisher: 1"),
-        ("stage_mql.recency", 86400.0, "In stage Warm for: 1 day", "In Stufe Warm gemacht seit: 1 Tag"),
+        ("stage_mql.recency", 86400.0, "In stage Warm for: 1 day", "In Phase Warm gemacht seit: 1 Tag"),
         ("account.sector", "steel", "Sector: steel", "Sektor: steel"),
         ("budget", "a", "Money to spend: Little", "Money to spend: Little"),
     ],
