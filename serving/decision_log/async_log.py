@@ -238,15 +238,18 @@ class DecisionLog:
 
         return await self.read(find)
 
-    async def read(self, query: Callable[[], T], within: float = DEADLINE) -> T:
-        """What ``query`` returned, in a thread. Raises LogUnavailable where it takes too long."""
+    async def read(self, query: Callable[[], T], within: float | None = None) -> T:
+        """What ``query`` returned, in a thread.
+
+        Raises LogUnavailable where it takes longer than ``within`` seconds. Default: ``DEADLINE``.
+        """
         if self._reads >= MOST_READS:
             raise LogUnavailable
         self._reads += 1
         reading = asyncio.get_running_loop().run_in_executor(self._readers, query)
         reading.add_done_callback(self._count_read)
         try:
-            return await asyncio.wait_for(asyncio.shield(reading), within)
+            return await asyncio.wait_for(asyncio.shield(reading), DEADLINE if within is None else within)
         except (SQLAlchemyError, TimeoutError) as error:
             raise LogUnavailable from error
 

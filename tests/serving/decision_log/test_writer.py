@@ -341,7 +341,7 @@ def test_reads_of_a_log_that_hangs_leave_the_threads_that_score_alone(journal, m
     """And no more of them wait than there is room for."""
     monkeypatch.setattr(async_log, "DEADLINE", 0.5)
     hangs = Event()
-    monkeypatch.setattr(queries, "outcome_history", lambda *_: hangs.wait(5))
+    monkeypatch.setattr(queries, "outcome_history", lambda *_, **__: hangs.wait(5))
 
     async def ask():
         reads = [asyncio.create_task(journal.outcomes_of("ada")) for _ in range(async_log.MOST_READS + 5)]
