@@ -141,7 +141,7 @@ def test_a_decision_is_made_and_taken_back_with_and_without_the_script(service, 
         page.get_by_role("button", name="Accept").click()
         page.get_by_text(f"{name} is accepted.").first.wait_for()
         assert ("done=" in page.url) != scripted
-        page.get_by_role("button", name="Take back").click()
+        page.get_by_role("button", name="Undo").click()
         page.get_by_role("button", name="Accept").wait_for()
         assert page.locator("h2 a").inner_text() == name
 
@@ -162,7 +162,7 @@ def test_everything_is_reached_by_the_keyboard(service, browser, session):
         page.keyboard.type("no budget")
         page.keyboard.press("Enter")
         page.get_by_text("Reason: no budget").wait_for()
-        assert page.evaluate("document.activeElement.textContent").startswith("Take back")
+        assert page.evaluate("document.activeElement.textContent").startswith("Undo")
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
 

@@ -136,12 +136,12 @@ def test_a_lead_is_shown_whole(visit):
     text = html.unescape(page.text)
     for title in (
         "Score over time",
-        "What speaks for it",
+        "Raises the score",
         "What if?",
-        "What is missing to qualify",
-        "What similar leads took next",
+        "Missing to qualify",
+        "Next offers of similar leads",
         "Timeline",
-        "What was ever said about this lead",
+        "Recorded scores",
     ):
         assert f">{title}</h" in text
     assert "20% (7% to 45%)" in re.sub(r"<[^>]+>", "", text)
@@ -166,10 +166,12 @@ def test_reading_a_lead_is_logged_and_what_if_is_not(visit, by_hand):
     # What was logged is what is known of the lead, whatever was asked.
     assert [each["row"]["employees"] for each in decisions[:2]] == [10.0, 10.0]
     assert (
-        "would say"
+        "the probability is"
         not in page.text.partition('id="what-if"')[2].partition("<form")[0].partition("<strong>")[2]
     )
-    said = re.search(r"<strong>With this the model would say (\S+) instead of (\S+) \(", asked.text)
+    said = re.search(
+        r"<strong>With these attributes the probability is (\S+) instead of (\S+) \(", asked.text
+    )
     changed = decisions[0]["row"] | {"employees": 500.0, "industry": "ads"}
     expected = by_hand.score(changed, "plain", decisions[0]["as_of"]).probability
     assert said[1] == f"{expected:.0%}"
@@ -181,7 +183,7 @@ def test_reading_a_lead_is_logged_and_what_if_is_not(visit, by_hand):
 def test_what_is_no_other_value_changes_nothing(visit, query):
     page = visit().get(f"{address('leads', 'plain')}?{query}")
     assert page.status_code == 200
-    assert "With this the model would say" not in page.text
+    assert "With these attributes the probability is" not in page.text
 
 
 def test_roles_see_what_is_theirs(visit):
@@ -213,9 +215,9 @@ def test_nobody_of_that_name_is_a_page_that_says_so(visit, path):
 def test_accounts_are_shown_with_whom_to_call(visit):
     browser = visit("marketing")
     listed = html.unescape(browser.get("/console/accounts").text)
-    assert "2 companies have open leads" in listed
+    assert "2 accounts have open leads" in listed
     found = browser.get("/console/accounts?text=kiesel").text
-    assert "One company has open leads" in found
+    assert "One account has open leads" in found
     account = browser.get(address("accounts", "Kiesel & Söhne")).text
     assert re.search(r"Call (Ada Kim|Ben Ode) first", account)
     assert address("leads", "peer") in account
@@ -236,7 +238,7 @@ def test_a_lead_is_decided_about_on_its_page(visit):
     browser.post("/console/decisions/undo", path, lead_id="peer", corrects=key, here=path)
     page = browser.get(path).text
     assert "Ben Ode is rejected." not in page
-    assert "taken back" in page
+    assert "undone" in page
 
 
 def test_a_person_is_forgotten_by_an_administrator_who_confirms_it(service, visit):
@@ -252,7 +254,7 @@ def test_a_person_is_forgotten_by_an_administrator_who_confirms_it(service, visi
     assert browser.get(address("leads", "zoe")).status_code == 200
     answer = browser.post(path, path, confirm="yes")
     assert answer.status_code == 200
-    assert "The person is forgotten" in answer.text
+    assert "The person was erased" in answer.text
     assert browser.get(address("leads", "zoe")).status_code == 404
 
 

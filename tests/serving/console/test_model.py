@@ -74,7 +74,14 @@ def test_the_question_is_asked_in_the_readers_language(label, en, de):
 
 @pytest.mark.parametrize(
     ("psi", "chance", "answer"),
-    [(0.05, 0.01, "Yes"), (0.15, 0.2, "Yes"), (0.15, 0.01, "Not quite"), (0.4, 0.01, "No:")],
+    [
+        (0.05, 0.01, "No:"),
+        (0.15, 0.2, "No:"),
+        (0.15, 0.01, "A little:"),
+        (0.4, 0.01, "Yes:"),
+        # So few scores that chance alone would look like a large change.
+        (7.9, 9.0, "Not known yet: too few scores"),
+    ],
 )
 def test_a_drift_that_chance_makes_is_none(psi, chance, answer):
     assert drift_sentence(Drift(psi, chance), ConsoleTexts("en")).startswith(answer)
