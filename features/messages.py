@@ -42,8 +42,8 @@ class Message(str):
         values: What is put into the text; a whole number called ``n`` chooses the plural form.
 
     >>> share = Message("findings.known_leads", share=0.42)
-    >>> share.render("de")[:4], share.key
-    ('Ein ', 'findings.known_leads')
+    >>> share.render("de")[5:25], share.key
+    ('der zurückgehaltenen', 'findings.known_leads')
     """
 
     __slots__ = ("key", "values")

@@ -98,7 +98,7 @@ def test_rules_of_today_are_written_as_marketing_would_say_them(inputs):
     report = build_report(replace(inputs, company=ReportSettings(points=table)))
     tables = {lang: view(report, translator(lang))["today"].rows for lang in ("en", "de")}
     assert [row[:2] for row in tables["en"]] == [
-        ("Each: webinar (Product tour)", "+10"),
+        ("Per touchpoint: webinar (Product tour)", "+10"),
         ("size: at least 50, below 200", "+5"),
         ("role: student", "−3"),  # noqa: RUF001  # the minus sign is meant
     ]
