@@ -75,7 +75,7 @@ def chance_of_any(probabilities: Sequence[float] | Floats, correlation: float) -
     >>> chance_of_any([0.2, 0.5], 0.0), chance_of_any([0.2, 0.5], 1.0)
     (0.6, 0.5)
     >>> round(chance_of_any([0.2, 0.5], 0.3), 3)
-    0.558
+    0.566
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if len(p) < 2:  # noqa: PLR2004  # a lead alone

@@ -51,7 +51,7 @@ def find_code_role(known: pl.Series, distinct: int) -> tuple[CodeRole, Message] 
     """What a column of numbers is if it is no amount, and why; None where it is one, or no whole numbers.
 
     >>> find_code_role(pl.Series("owner_id", [48123, 77120] * 9), 2)
-    ('category', 'codes: numbers that name something')
+    ('category', 'codes: numbers that stand for something')
     >>> find_code_role(pl.Series("visits", [3, 0, 12]), 3) is None
     True
     """

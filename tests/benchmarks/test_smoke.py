@@ -90,7 +90,7 @@ def test_the_report_of_a_run_is_measured(tmp_path):
 
 def test_a_hand_over_is_measured_on_a_log_that_was_filled(tmp_path):
     place = str(tmp_path / "decisions.db")
-    handover.fill(place, 600)
+    handover.fill(place, 2_000)
     for wish in handover.WISHES.values():
         spent, server, memory = handover.cost(place, wish)
         assert (spent > 0, server, memory < 100) == (True, 0.0, True)
@@ -125,7 +125,7 @@ def test_the_truth_of_a_misspecified_world_is_known_and_is_no_sum_of_effects(kin
 def test_coverage_is_measured_for_each_method(monkeypatch):
     monkeypatch.setattr(misspecified_coverage, "SCORED", 300)
     monkeypatch.setattr(misspecified_coverage, "GRID", 5)
-    found = misspecified_coverage.coverages("thresholds", 400, 1, other_methods=True)
+    found = misspecified_coverage.coverages("thresholds", 400, 1, None, other_methods=True)
     assert len(found) == 4
     assert all(len(each.right) == 300 and each.half > 0 for each in found)
 

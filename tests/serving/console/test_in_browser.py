@@ -154,11 +154,11 @@ def test_everything_is_reached_by_the_keyboard(service, browser, session):
         assert page.evaluate("document.activeElement.className") == "skip"
         page.locator("details.reject summary").focus()
         page.keyboard.press("Enter")
-        page.wait_for_function("document.activeElement.name === 'reason'")
+        page.locator("[name=reason]:focus").wait_for()
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
         page.keyboard.press("Enter")
-        page.wait_for_function("document.activeElement.name === 'reason'")
+        page.locator("[name=reason]:focus").wait_for()
         page.keyboard.type("no budget")
         page.keyboard.press("Enter")
         page.get_by_text("Reason: no budget").wait_for()

@@ -50,7 +50,7 @@ def test_a_section_is_on_the_page_in_both_languages(acme, given, plain):
     assert again == report
     page, *_ = render(again, "en").partition("<template")
     assert '<section id="own-regions" aria-labelledby="own-regions-title">' in page
-    assert "From your own packages" in page
+    assert "Your own sections" in page
     assert '<a href="#own-regions">Our regions</a>' in page
     assert "What &amp; where." in page
     assert "&lt;b&gt;mean&lt;/b&gt;" in page
