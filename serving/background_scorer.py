@@ -24,7 +24,7 @@ from features.clock import HOUR
 from serving.current_scores.due import due_leads, ended_leads
 from serving.current_scores.writing import ScoreUpdate, write_scores
 from serving.decision_log.leases import give_back_lease, is_taken, take_lease
-from serving.decision_log.score_queue import oldest_queued, queue_length
+from serving.decision_log.score_queue import oldest_queued, queue_length, queued_among
 from serving.decision_log.settings import LogUnavailable
 from serving.lead_store.stored_leads import find_concerned_leads, read_stored_leads
 from serving.monitoring import metrics
@@ -188,6 +188,11 @@ def _next_leads(connection: Connection, version: str, now: float) -> tuple[list[
         lead_ids = [row.lead_id for row in own if not row.is_account]
         account_ids = [row.lead_id for row in own if row.is_account]
         concerned = find_concerned_leads(connection, lead_ids, account_ids, tenant)
+        # Colleagues that wait, too, are done with these, or each would bring all the others along once more.
+        waiting = set(queued_among(connection, concerned, tenant)).difference(own)
+        if waiting:
+            concerned |= find_concerned_leads(connection, [row.lead_id for row in waiting], (), tenant)
+        queued += waiting
         leads += ((tenant, lead_id) for lead_id in sorted(concerned))
     return queued, leads
 

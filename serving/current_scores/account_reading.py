@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serving.current_scores.records import CurrentScore
-from serving.decision_log.database import DriverStatement
-from serving.decision_log.lead_events import ListStatement
+from serving.decision_log.database import DriverStatement, ListStatement
 from serving.decision_log.tables import CURRENT_SCORES
 
 if TYPE_CHECKING:

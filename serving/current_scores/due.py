@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from serving.decision_log.database import DriverStatement
-from serving.decision_log.lead_events import ListStatement
+from serving.decision_log.database import DriverStatement, ListStatement
 from serving.decision_log.score_queue import queue_length
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from pydantic_core import to_json
 
 from features.clock import HOUR
 from serving.current_scores.records import CurrentScore
-from serving.decision_log.database import DriverStatement
+from serving.decision_log.database import DriverStatement, ListStatement
 from serving.decision_log.erasure import erased_since, lock_against_erasure
-from serving.decision_log.lead_events import ListStatement
 from serving.decision_log.ranks import close_by_stage
 from serving.decision_log.records import RequestInfo
 from serving.decision_log.score_queue import remove_queued

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ from serving.decision_log.settings import LogError, displayed_place
 from serving.decision_log.tables import LOG_STATE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from sqlalchemy import Connection, CursorResult, Engine
 
     from serving.decision_log.deadlines import ConnectionDeadlines
@@ -90,6 +93,23 @@ class DriverStatement:
     def execute_many(self, connection: Connection, rows: list[tuple[Any, ...]]) -> int:
         """Execute the statement with each of these rows, one at least; how many rows that changed."""
         return connection.exec_driver_sql(self._sql[connection.dialect.name], rows).rowcount
+
+
+class ListStatement:
+    """A statement whose last value is a list of any length, named ``{values}`` in its text."""
+
+    def __init__(self, sql: str) -> None:
+        self._statements = {
+            "sqlite": DriverStatement(sql.format(values="(SELECT value FROM json_each(?))")),
+            "postgresql": DriverStatement(sql.format(values="(SELECT unnest(CAST(? AS text[])))")),
+        }
+
+    def rows(self, connection: Connection, *values: Any, among: Iterable[str]) -> Sequence[Any]:
+        """The rows of the statement; ``among`` is the list."""
+        name = connection.dialect.name
+        listed = list(among)
+        last = json.dumps(listed) if name == "sqlite" else listed
+        return self._statements[name].execute(connection, (*values, last)).fetchall()
 
 
 def truncate_wal(log: Engine) -> bool:

@@ -5,13 +5,12 @@ The tables lie in the database of the decision log, so that one transaction eras
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.decision_log.database import DriverStatement
+from serving.decision_log.database import DriverStatement, ListStatement
 from serving.decision_log.erasure import ALL_TENANTS, hash_key, lead_hash
 from serving.decision_log.score_queue import queue_accounts
 from serving.decision_log.tables import CURRENT_SCORES, FORGOTTEN_LEADS, LEAD_EVENTS, SCORE_HISTORY
@@ -27,23 +26,6 @@ _SILENT = DriverStatement(
 )
 _IS_MERGE = LEAD_EVENTS.c.kind == "merge"
 _LINKED = (LEAD_EVENTS.c.tenant, LEAD_EVENTS.c.subject, LEAD_EVENTS.c.other)
-
-
-class ListStatement:
-    """A statement whose last value is a list of any length, named ``{values}`` in its text."""
-
-    def __init__(self, sql: str) -> None:
-        self._statements = {
-            "sqlite": DriverStatement(sql.format(values="(SELECT value FROM json_each(?))")),
-            "postgresql": DriverStatement(sql.format(values="(SELECT unnest(CAST(? AS text[])))")),
-        }
-
-    def rows(self, connection: Connection, *values: Any, among: Iterable[str]) -> Sequence[Any]:
-        """The rows of the statement; ``among`` is the list."""
-        name = connection.dialect.name
-        listed = list(among)
-        last = json.dumps(listed) if name == "sqlite" else listed
-        return self._statements[name].execute(connection, (*values, last)).fetchall()
 
 
 def ids_of_person(connection: Connection, lead_id: str, tenant: str) -> dict[str, set[str]]:

@@ -11,7 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from serving.decision_log.database import DriverStatement
+from serving.decision_log.database import DriverStatement, ListStatement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +25,10 @@ _ADD = DriverStatement(
 )
 _OLDEST = DriverStatement(
     "SELECT tenant, lead_id, is_account, since, token FROM score_queue ORDER BY since, tenant LIMIT ?"
+)
+_AMONG = ListStatement(
+    "SELECT tenant, lead_id, is_account, since, token FROM score_queue "
+    "WHERE tenant = ? AND is_account = 0 AND lead_id IN {values}"
 )
 _REMOVE = DriverStatement(
     "DELETE FROM score_queue WHERE tenant = ? AND lead_id = ? AND is_account = ? AND token = ?"
@@ -88,6 +92,11 @@ def queue_all_leads(connection: Connection) -> None:
 def oldest_queued(connection: Connection, most: int) -> list[QueuedLead]:
     """At most ``most`` rows, those that have waited longest."""
     return list(map(QueuedLead._make, _OLDEST.execute(connection, (most,))))
+
+
+def queued_among(connection: Connection, lead_ids: Iterable[str], tenant: str) -> list[QueuedLead]:
+    """The rows of some leads of a tenant."""
+    return list(map(QueuedLead._make, _AMONG.rows(connection, tenant, among=lead_ids)))
 
 
 def remove_queued(connection: Connection, rows: Sequence[QueuedLead]) -> None:

@@ -7,9 +7,9 @@ from collections import defaultdict
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from serving.decision_log.database import DriverStatement
+from serving.decision_log.database import DriverStatement, ListStatement
 from serving.decision_log.erasure import erased_since, lock_against_erasure, lock_against_records
-from serving.decision_log.lead_events import ListStatement, forgotten_leads, take_in_again
+from serving.decision_log.lead_events import forgotten_leads, take_in_again
 from serving.decision_log.score_queue import queue_accounts, queue_leads
 from serving.decision_log.statements import erase
 from serving.lead_store.records import BY_REST, CONSENTED, REFUSED

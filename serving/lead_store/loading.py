@@ -16,8 +16,9 @@ from pydantic_core import to_json
 from sqlalchemy import bindparam, select, update
 
 from features.history import LEAD_KNOWN_AT
+from serving.decision_log.database import ListStatement
 from serving.decision_log.erasure import lock_against_erasure
-from serving.decision_log.lead_events import ListStatement, forgotten_leads
+from serving.decision_log.lead_events import forgotten_leads
 from serving.decision_log.score_queue import queue_accounts, queue_leads
 from serving.decision_log.tables import LEAD_EVENTS
 from serving.lead_store.events import ADD_EVENTS

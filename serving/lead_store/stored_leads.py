@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 
 from features.parsing import as_category
 from features.point_in_time import is_visible
-from serving.decision_log.lead_events import ListStatement
+from serving.decision_log.database import ListStatement
 from serving.lead_store.merged_events import share_events
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, text
 from sqlalchemy.exc import OperationalError
 
 from features.clock import HOUR
-from serving import background_scorer
+from serving import background_scorer, rescoring
 from serving.background_scorer import LEASE_SECONDS, RESCORE_AFTER, BackgroundScorer
 from serving.current_scores import writing
 from serving.current_scores.reading import find_score, read_page
@@ -179,6 +179,36 @@ def test_an_event_moves_the_lead_its_colleagues_and_nobody_else(store):
     assert after["a"].probability > before["a"].probability
     assert after["b"].probability > before["b"].probability
     assert after["c"] == before["c"]
+
+
+def test_colleagues_that_wait_together_are_scored_once(store, monkeypatch):
+    """However few rows of the queue are read at a time: each would bring all of its colleagues along."""
+    store.add(*(lead(lead_id, "acme") for lead_id in "abcd"), lead("e", "other"))
+    monkeypatch.setattr(background_scorer, "_QUEUED_ROWS", 1)
+    scored = []
+
+    def rescore(scorer, batch):
+        scored.extend(batch.lead_ids)
+        return rescoring.rescore(scorer, batch)
+
+    monkeypatch.setattr(background_scorer, "rescore", rescore)
+    store.run()
+    assert sorted(scored) == ["a", "b", "c", "d", "e"]
+    assert store.waiting() == 0
+
+
+def test_who_is_queued_again_while_it_is_scored_with_a_colleague_waits_on(store, monkeypatch):
+    store.add(lead("a", "acme"), lead("b", "acme"))
+    monkeypatch.setattr(background_scorer, "_QUEUED_ROWS", 1)
+
+    def rescore(scorer, batch):
+        # An event that comes after the leads were read is none that their scores count.
+        store.add(visit("b", "late"))
+        return rescoring.rescore(scorer, batch)
+
+    monkeypatch.setattr(background_scorer, "rescore", rescore)
+    assert store.background.work()
+    assert store.waiting() == 1
 
 
 @pytest.mark.parametrize(
