@@ -304,7 +304,7 @@ def store_scores(
     log: StoreLog = str(OUT / "decisions.db"),
     tenant: Tenant = "",
 ) -> None:
-    """Write the current scores of all open leads, which the service keeps, to a file."""
+    """Write the current scores of all open leads. The service keeps them."""
     from serving.current_scores.frames import current_score_frames
     from serving.decision_log.frames import open_existing_log
     from training.file_output import frame_writer
@@ -390,30 +390,30 @@ def serve(
     ] = 0.0,
     handover: Annotated[
         Path | None,
-        typer.Option(help="Who takes which leads, and who is left out.", envvar="LEADLOOP_HANDOVER"),
+        typer.Option(help="The file of owners, territories and exclusions.", envvar="LEADLOOP_HANDOVER"),
     ] = None,
     rescore: Annotated[
         bool, typer.Option(help="Keep the scores of the store's leads current.", envvar="LEADLOOP_RESCORE")
     ] = True,
     console: Annotated[
-        bool, typer.Option(help="Pages for people at /console.", envvar="LEADLOOP_CONSOLE")
+        bool, typer.Option(help="Serve the console at /console.", envvar="LEADLOOP_CONSOLE")
     ] = True,
     project: ProjectName = None,
     allowed_host: Annotated[
         list[str] | None,
-        typer.Option(help="A further host name to answer to.", envvar="LEADLOOP_ALLOWED_HOSTS"),
+        typer.Option(help="A further host name to answer to (repeatable).", envvar="LEADLOOP_ALLOWED_HOSTS"),
     ] = None,
     also: Annotated[
         list[str] | None,
         typer.Option(
-            help="A further model: NAME=PROJECT or NAME=FOLDER.",
+            help="A further model, NAME=PROJECT or NAME=FOLDER (repeatable).",
             envvar="LEADLOOP_MODELS",
             metavar="NAME=PLACE",
         ),
     ] = None,
     webhooks: Annotated[
         Path | None,
-        typer.Option(help="Whom to tell, and whose messages to read.", envvar="LEADLOOP_WEBHOOKS"),
+        typer.Option(help="The file of webhooks, outgoing and incoming.", envvar="LEADLOOP_WEBHOOKS"),
     ] = None,
 ) -> None:
     """Serve scores and explanations over REST."""

@@ -43,7 +43,7 @@ def keys_add(
         typer.Option(help="score, handover, outcomes, events or admin (repeatable)."),
     ] = None,
     role: Annotated[
-        str, typer.Option(help="In the console: sales, marketing or admin.", metavar="ROLE")
+        str, typer.Option(help="Role in the console: sales, marketing or admin.", metavar="ROLE")
     ] = "",
     tenant: Annotated[
         str, typer.Option(help="Limit the key to the leads of this tenant.", metavar="LABEL")
@@ -206,7 +206,7 @@ def log_vacuum(log: LogPlace = DEFAULT_PLACE) -> None:
 
 @webhooks_app.command(name="secret")
 def webhooks_secret() -> None:
-    """Make a secret to sign messages with.
+    """Create a secret for signing messages.
 
     The receiver needs it, too; the service reads it from a file or a variable.
     """
@@ -221,7 +221,7 @@ def webhooks_list(
     subscription: SubscriptionName = None,
     limit: Annotated[int, typer.Option(help="At most so many dead letters.", min=1)] = 100,
 ) -> None:
-    """Say, as JSON, what waits to be delivered, and which messages were given up (dead letters)."""
+    """List waiting messages and dead letters. The output is JSON."""
     from serving.decision_log.frames import open_existing_log
     from serving.webhooks.outbox import count_messages, dead_letters
 
@@ -241,7 +241,7 @@ def webhooks_resend(
         list[int] | None, typer.Option("--id", help="Only this one, by `id` of the list; may be repeated.")
     ] = None,
 ) -> None:
-    """Let the service send dead letters again, under the ids that they had."""
+    """Send dead letters again. They keep their ids."""
     from serving.decision_log.database import writing
     from serving.decision_log.frames import open_existing_log
     from serving.webhooks.outbox import resend
@@ -256,7 +256,7 @@ def webhooks_test(
     name: Annotated[str, typer.Argument(help="A subscription of the file.")],
     webhooks: WebhookFile = Path("webhooks.toml"),
 ) -> None:
-    """Send a signed message of the type webhook.test now. Exit code 1 where it is not taken."""
+    """Send a signed test message. Exit code 1 if the receiver refuses it."""
     from serving.webhooks.receivers import send_trial
     from serving.webhooks.settings import find_subscription, parse_webhooks
 
@@ -267,25 +267,27 @@ def webhooks_test(
 
 def mcp(
     url: Annotated[
-        str, typer.Option(help="The service.", envvar="LEADLOOP_URL", metavar="URL")
+        str, typer.Option(help="The address of the service.", envvar="LEADLOOP_URL", metavar="URL")
     ] = "http://127.0.0.1:3000",
     key_file: Annotated[
         Path | None,
         typer.Option(
-            help="The file with the key; else LEADLOOP_KEY.", envvar="LEADLOOP_KEY_FILE", metavar="FILE"
+            help="The file with the key, instead of LEADLOOP_KEY.", envvar="LEADLOOP_KEY_FILE", metavar="FILE"
         ),
     ] = None,
     *,
     http: Annotated[
-        bool, typer.Option("--http", help="Answer over HTTP at /mcp; each client sends its own key.")
+        bool, typer.Option("--http", help="Serve over HTTP at /mcp; each client sends its own key.")
     ] = False,
-    host: Annotated[str, typer.Option(help="With --http: the default is this machine only.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="With --http.")] = 3001,
+    host: Annotated[
+        str, typer.Option(help="With --http: the address; the default answers this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="With --http: the port.")] = 3001,
     allowed_host: Annotated[
-        list[str] | None, typer.Option(help="With --http: a name it answers to beside this machine's.")
+        list[str] | None, typer.Option(help="With --http: a further host name to answer to (repeatable).")
     ] = None,
 ) -> None:
-    """Let assistants ask the service, over MCP.
+    """Serve assistants over MCP.
 
     Without --http it answers the program that started it, over standard input and output.
     """

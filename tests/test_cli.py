@@ -165,7 +165,7 @@ def test_the_command_says_which_release_it_is(tmp_path):
     assert (result.returncode, result.stdout) == (0, f"leadloop {version('leadloop')}\n")
 
 
-@pytest.mark.parametrize("words", [[], ["keys"], ["log"]], ids=str)
+@pytest.mark.parametrize("words", [[], ["keys"], ["log"], ["models"], ["store"], ["webhooks"]], ids=str)
 def test_the_list_of_commands_says_each_in_a_whole_sentence(tmp_path, words):
     listed = run(tmp_path, *words, "--help").stdout.partition("Commands:")[2].strip().splitlines()
     assert listed

@@ -36,7 +36,7 @@ def adopt(
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Take over the models of an earlier release, or of another project, into this one."""
+    """Take over the models of another project. Or those of an earlier release."""
     from training.registry.adoption import adopt_models
 
     adoption = adopt_models(source, tracking=project_tracking(project))
