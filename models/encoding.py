@@ -202,8 +202,8 @@ class CombinationEncoding:
         if not self.levels:
             return np.zeros(frame.height)
         levels, effects = pl.Series(self.levels), pl.Series(self.effects)
-        found = self.keys(frame).replace_strict(levels, effects, default=0.0, return_dtype=pl.Float64)
-        return found.to_numpy()
+        row_effects = self.keys(frame).replace_strict(levels, effects, default=0.0, return_dtype=pl.Float64)
+        return row_effects.to_numpy()
 
 
 def _cell_key(value: Value) -> str:

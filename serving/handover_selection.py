@@ -221,8 +221,8 @@ class StreamedSelection:
         lots = count_lots(count, request)
         ranked = [entry[-1].candidate for entry in sorted(self._best, reverse=True)]
         above, below = ranked[: request.capacity - lots], ranked[request.capacity - lots :]
-        drawn = [entry[-1].candidate for entry in sorted(self._drawn, reverse=True)]
-        sample = _without(drawn, above)[:lots]
+        sample_candidates = [entry[-1].candidate for entry in sorted(self._drawn, reverse=True)]
+        sample = _without(sample_candidates, above)[:lots]
         tied = sum(each.worth == above[-1].worth for each in ranked) if above else 0
         if above and above[-1].worth == ranked[-1].worth:
             tied += self._tied_outside

@@ -272,7 +272,7 @@ def _score_fields(score: Score, request: ScoringRequest, parts: tuple[ScorePart,
     """The fields that scores and explanations share."""
     why = score.insufficient
     withheld = why is not None and why.withheld
-    shown = {} if withheld else {part.part: part for part in parts}
+    visible = {} if withheld else {part.part: part for part in parts}
     return {
         "lead_id": score.lead_id,
         "probability": None if withheld else score.probability,
@@ -281,9 +281,9 @@ def _score_fields(score: Score, request: ScoringRequest, parts: tuple[ScorePart,
         "interval": score.interval,
         "sufficient": why is None,
         "insufficient": why,
-        "fit": shown.get("fit"),
-        "engagement": shown.get("engagement"),
-        "combined_grade": combine_grades(tuple(shown.values())),
+        "fit": visible.get("fit"),
+        "engagement": visible.get("engagement"),
+        "combined_grade": combine_grades(tuple(visible.values())),
         "as_of": request.as_of,
         "known_until": request.known_until,
     }

@@ -297,14 +297,14 @@ def _start(address: Address, environment: dict[str, str], log: IO[bytes] | None)
     where = ["--host", address.host, "--port", str(address.port)]
     root = str(Path(__file__).resolve().parents[1])
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, *where, "--working-dir", root]
-    alive, held = os.pipe()
+    alive, write_end = os.pipe()
     try:
         # A session of its own: an interrupt at the terminal reaches us alone, and we stop it in order.
         process = subprocess.Popen(  # noqa: S603  # our own interpreter, no shell
-            command, env=environment, stdout=log, stderr=log, start_new_session=True, pass_fds=[held]
+            command, env=environment, stdout=log, stderr=log, start_new_session=True, pass_fds=[write_end]
         )
     finally:
-        os.close(held)
+        os.close(write_end)
     return process, os.fdopen(alive, "rb", buffering=0)
 
 

@@ -344,8 +344,8 @@ def _scored(
             scored = scored.hstack(parts_to_frame(model.split_contributions(explained)))
         if options.reasons:
             scored = scored.hstack(_reasons(model, rows, frame, options))
-    taken = set(scored.columns)
-    own = batch.carried.rename({name: f"{name} (lead)" for name in batch.carried.columns if name in taken})
+    columns = set(scored.columns)
+    own = batch.carried.rename({name: f"{name} (lead)" for name in batch.carried.columns if name in columns})
     return scored.hstack(own)
 
 

@@ -105,10 +105,10 @@ def _find_dates(
         else:
             formats[role.column] = pattern
     names = {*frame.columns}
-    found = [each for each in _extractions(frame, formats, time) if each.name not in names]
+    extractions = [each for each in _extractions(frame, formats, time) if each.name not in names]
     for column in formats:
         notices.append(Message("columns.notice_dates", column=column, time=time.column))
-    return ExtractedColumns(tuple(found), tuple(map(extracted_role, found)), tuple(notices))
+    return ExtractedColumns(tuple(extractions), tuple(map(extracted_role, extractions)), tuple(notices))
 
 
 def known_date_extractions(

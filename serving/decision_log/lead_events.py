@@ -36,7 +36,7 @@ def ids_of_person(connection: Connection, lead_id: str, tenant: str) -> dict[str
     persons: dict[str, set[str]] = {tenant: {lead_id}}
     fresh = {(tenant, lead_id)}
     while fresh:
-        found = {
+        linked = {
             (row.tenant, each)
             for label, known in fresh
             for row in connection.execute(
@@ -48,7 +48,7 @@ def ids_of_person(connection: Connection, lead_id: str, tenant: str) -> dict[str
             )
             for each in (row.subject, row.other)
         }
-        fresh = {(label, each) for label, each in found if each not in persons.get(label, set())}
+        fresh = {(label, each) for label, each in linked if each not in persons.get(label, set())}
         for label, each in fresh:
             persons.setdefault(label, set()).add(each)
     return persons

@@ -66,8 +66,8 @@ def add_events(
     new = [row for row in rows if row.content == REFUSED or forgotten.isdisjoint(row.lead_ids)]
     with connection.begin_nested() as attempt:
         if _insert(connection, new, tenant, received_at) == sum(row.content != REFUSED for row in new):
-            taken = set(map(id, new))
-            return ["accepted" if id(row) in taken else "forgotten" for row in rows]
+            inserted = set(map(id, new))
+            return ["accepted" if id(row) in inserted else "forgotten" for row in rows]
         attempt.rollback()
     return _add_unknown(connection, rows, forgotten, tenant, received_at)
 
@@ -121,8 +121,8 @@ def _known_events(
     connection: Connection, rows: Iterable[EventRow], tenant: str
 ) -> dict[str, tuple[Any, ...]]:
     """By their ids, the events that the store has under ids of ``rows``."""
-    found = _KNOWN.rows(connection, tenant, among=(row.event_id for row in rows))
-    return {event_id: tuple(values) for event_id, *values in found}
+    rows_by_id = _KNOWN.rows(connection, tenant, among=(row.event_id for row in rows))
+    return {event_id: tuple(values) for event_id, *values in rows_by_id}
 
 
 def _status(row: EventRow, known: Mapping[str, tuple[Any, ...]], forgotten: Collection[str]) -> EventStatus:

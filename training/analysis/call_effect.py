@@ -229,16 +229,16 @@ def estimate_call_effect(
     if unknown := [name for name in by if name not in listed.columns]:
         msg = f"no feature of the model is called {unknown[0]!r}"
         raise UnidentifiedEffectError(msg)
-    drawn = listed.filter((pl.col("control_share") > 0) & (pl.col("control_share") < 1))
-    if drawn.is_empty() or drawn["handed_over"].all() or not drawn["handed_over"].any():
+    randomised = listed.filter((pl.col("control_share") > 0) & (pl.col("control_share") < 1))
+    if randomised.is_empty() or randomised["handed_over"].all() or not randomised["handed_over"].any():
         raise UnidentifiedEffectError(_no_control_group(listed))
-    rows = _label(drawn, outcomes, definition)
+    rows = _label(randomised, outcomes, definition)
     known = rows.filter(pl.col("matured"))
-    share = float(drawn["control_share"].mean())  # type: ignore[arg-type]  # a column of numbers
+    share = float(randomised["control_share"].mean())  # type: ignore[arg-type]  # a column of numbers
     _require_leads(known, rows.height - known.height, share)
     if not all_reported:
         _require_outcomes_of_control(known)
-    left_out = {"no_control": listed.height - drawn.height, "waiting": rows.height - known.height}
+    left_out = {"no_control": listed.height - randomised.height, "waiting": rows.height - known.height}
     return _estimate(known, definition.text, by, share, {k: n for k, n in left_out.items() if n})
 
 

@@ -266,14 +266,16 @@ def _candidate_codes(
     rows: TrainingRows, encodings: FeatureEncoder, fold: NDArray[np.intp]
 ) -> dict[str, NDArray[np.int64]]:
     """The codes of the columns that may combine, those with the most levels first."""
-    found = {
+    combinations = {
         feature.name: _codes(rows.frame[feature.name])
         for feature in encodings.features
         if _may_combine(rows, feature, fold)
     }
-    levels = {name: int(codes.max()) for name, codes in found.items()}
-    names = sorted((name for name in found if levels[name] > 0), key=lambda name: (-levels[name], name))
-    return {name: found[name] for name in names[:MOST_COLUMNS]}
+    levels = {name: int(codes.max()) for name, codes in combinations.items()}
+    names = sorted(
+        (name for name in combinations if levels[name] > 0), key=lambda name: (-levels[name], name)
+    )
+    return {name: combinations[name] for name in names[:MOST_COLUMNS]}
 
 
 def _may_combine(rows: TrainingRows, feature: FeatureEncoding, fold: NDArray[np.intp]) -> bool:
