@@ -697,11 +697,12 @@ def _logged_name(place: str, model: str, loaded: ConversionModel | None = None) 
         known = model_names(opened)
         if model in known:
             return model
-        if loaded is not None:
-            return next(iter(model_names(opened, loaded.version)), "")
-    names = [name for name in known if name]
-    listed = ", ".join(names) or "the default one alone"
-    usage_error(f"the log has no decision by a model called {model}{suggest(model, names)}; it has: {listed}")
+        if loaded is None:
+            names = [name for name in known if name]
+            listed = ", ".join(names) or "the default one alone"
+            hint = suggest(model, names)
+            usage_error(f"the log has no decision by a model called {model}{hint}; it has: {listed}")
+        return next(iter(model_names(opened, loaded.version)), "")
 
 
 def main() -> None:

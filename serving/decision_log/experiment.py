@@ -38,7 +38,8 @@ def experiment_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
         One row per lead: ``lead_id``; ``day``, the day of the list in epoch seconds; ``handed_over``, false
         for the control group; ``explored``, whether by lot from below the cut; ``control_share``, the share
         of leads that were the control group on that day, 0 where there was none; ``log_odds`` and ``grade``
-        of the decision; ``called_by_hand``, whether people handed the lead over beside the list; and the features.
+        of the decision; ``called_by_hand``, whether people handed the lead over beside the list; and the
+        features.
     """
     columns = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
     rows, overrides = {}, overrides_by_lead(log)

@@ -330,7 +330,7 @@ def _estimate(
     received = aipw_scores(replace(rows, y=known["received"].to_numpy().astype(np.float64)))
     called, control = (_means(known, flag) for flag in (True, False))
     # Where nearly all of the ones and nearly none of the others were called, it is the effect itself.
-    is_partial = _share(known, "received", True) - _share(known, "received", False) < _NEARLY_ALL
+    is_partial = _share(known, "received", flag=True) - _share(known, "received", flag=False) < _NEARLY_ALL
     per_call = effect_ratio(rows, scores, received) if is_partial else None
     return CallEffect(
         question=question,
@@ -354,10 +354,10 @@ def _estimate(
 
 
 def _means(known: pl.DataFrame, flag: bool) -> tuple[float, float]:  # noqa: FBT001  # an arm
-    return _share(known, "label", flag), _share(known, "accepted", flag)
+    return _share(known, "label", flag=flag), _share(known, "accepted", flag=flag)
 
 
-def _share(known: pl.DataFrame, column: str, flag: bool) -> float:  # noqa: FBT001  # an arm
+def _share(known: pl.DataFrame, column: str, *, flag: bool) -> float:
     return float(known.filter(handed_over=flag)[column].mean())  # type: ignore[arg-type]  # numbers
 
 
