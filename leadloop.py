@@ -151,11 +151,13 @@ def monitor(
     from training.cli.monitor import MonitorOptions, run_monitor
     from training.monitoring.inputs import OutcomeFile, read_files, read_log
 
-    loaded = load(commands.resolve_model_dir(model, project))
+    loaded = load(_served_model_dir(model, project))
     if log is not None and (scores is not None or outcomes is not None):
         usage_error("--log holds scores and outcomes; leave --scores and --outcomes out")
     if log is not None:
-        data = read_log(loaded, *_log_frames(log, loaded, default_config(config), horizon))
+        name = _logged_name(log, model, loaded)
+        frames = _log_frames(log, loaded, default_config(config), horizon, name=name)
+        data = read_log(loaded, *frames)
     elif scores is None or outcomes is None or id_ is None or label is None:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
     else:
@@ -228,15 +230,19 @@ def decisions(
     log: Annotated[
         str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
     ] = None,
+    model: Annotated[
+        str, typer.Option(help="A further model of the service, by its name.", metavar="NAME")
+    ] = "default",
 ) -> None:
     """Write the newest decisions as a file of scores. Use it in push and monitor."""
     from serving.decision_log.frames import latest_scores, open_existing_log
     from serving.decision_log.settings import DEFAULT_PLACE
     from training.file_output import frame_writer
 
-    count = 0
-    with open_existing_log(log or DEFAULT_PLACE) as opened, frame_writer(out) as append:
-        for scores in latest_scores(opened):
+    count, place = 0, log or DEFAULT_PLACE
+    name = "" if model == "default" else _logged_name(place, model)
+    with open_existing_log(place) as opened, frame_writer(out) as append:
+        for scores in latest_scores(opened, name):
             append(scores)
             count += scores.height
     print_status(f"{count:,} decisions written to {out}")
@@ -632,9 +638,18 @@ def _log_training_data(
 
 
 def _log_frames(
-    place: str, model: ConversionModel, config: Config | None, horizon: int | None, *, chance: bool = False
+    place: str,
+    model: ConversionModel,
+    config: Config | None,
+    horizon: int | None,
+    *,
+    chance: bool = False,
+    name: str = "",
 ) -> tuple[DecisionLogFrames, OutcomeDefinition]:
-    """The decision log as frames with a model's features, and how its decisions are labelled."""
+    """The decision log as frames with a model's features, and how its decisions are labelled.
+
+    ``name`` is the one that requests asked for; "" is the default model's.
+    """
     from serving.decision_log.frames import (
         decisions_frame,
         handover_lists_frame,
@@ -646,9 +661,48 @@ def _log_frames(
 
     definition = _outcome_definition(model, config, horizon)
     with open_existing_log(place) as opened:
-        rows = (handovers_frame if chance else decisions_frame)(opened, model.features)
+        features = model.features
+        rows = handovers_frame(opened, features) if chance else decisions_frame(opened, features, name)
         lists = handover_lists_frame(opened) if chance else None
         return DecisionLogFrames(rows, outcomes_frame(opened), model.features, lists), definition
+
+
+def _served_model_dir(model: str, project: str | None) -> Path:
+    """The folder of a model; of a name in LEADLOOP_MODELS, that of the model which answers under it."""
+    import os
+
+    from serving.settings import MODELS, named_models
+
+    names = {each.name: each for each in named_models(os.environ.get(MODELS, "").replace(",", " ").split())}
+    if model in names and not Path(model).is_dir():
+        return commands.resolve_model_dir(names[model].model, names[model].project or None)
+    if model != "champion" and "/" not in model and not Path(model).exists():
+        usage_error(
+            f"there is no model folder {model}, and {MODELS} names no model so; set it as for the service: "
+            f"{MODELS}='{model}=PROJECT', or name the model's folder"
+        )
+    return commands.resolve_model_dir(model, project)
+
+
+def _logged_name(place: str, model: str, loaded: ConversionModel | None = None) -> str:
+    """The name that requests asked for in a log: ``model``, or the one that a loaded model answered under.
+
+    A model that answered as the default one, or that the log does not know, has the name "".
+    """
+    from features.suggestions import suggest
+    from serving.decision_log.frames import open_existing_log
+    from serving.decision_log.queries import model_names
+
+    with open_existing_log(place) as opened:
+        known = model_names(opened)
+        if model in known:
+            return model
+        if loaded is None:
+            names = [name for name in known if name]
+            listed = ", ".join(names) or "the default one alone"
+            hint = suggest(model, names)
+            usage_error(f"the log has no decision by a model called {model}{hint}; it has: {listed}")
+        return next(iter(model_names(opened, loaded.version)), "")
 
 
 def main() -> None:

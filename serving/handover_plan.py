@@ -135,6 +135,10 @@ class HandoverPlan:
         """The name of an owner as the plan spells it."""
         return self._spelled.get(owner.strip().casefold(), owner.strip())
 
+    def teams_of(self, owner: str) -> tuple[str, ...]:
+        """The teams that an owner is in, in the order of the plan."""
+        return tuple(team for team, members in self.teams.items() if owner in members)
+
     def capacity_of(self, owner: str) -> int | None:
         """How many leads an owner takes a day; None where it is no owner."""
         return self.owners.get(owner, self.capacity)

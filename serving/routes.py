@@ -17,7 +17,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving.console.routes import routes as console_routes
-from serving.endpoints import accounts, data_subject, handover, handover_overrides, leads, webhooks
+from serving.endpoints import (
+    accounts,
+    data_subject,
+    handover,
+    handover_overrides,
+    leads,
+    subscriptions,
+    webhooks,
+)
 from serving.middleware.access_log import REPORT_POLICY
 from serving.middleware.api_keys import SCOPES
 from serving.middleware.authentication import is_keyless_request
@@ -166,5 +174,6 @@ pages = Starlette(
         *handover_overrides.routes,
         *console_routes,
         *webhooks.routes,
+        *subscriptions.routes,
     ]
 )

@@ -120,10 +120,10 @@ class Leadloop:
         self.journal = _open_decision_log(settings.log)
         self._store = None if self.journal is None else _open_lead_store(self.journal)
         self.webhooks = read_webhooks()
-        self._delivery = _open_webhook_delivery(self.journal, self.webhooks, self.champion)
+        self.handover = PlanFile(settings.handover)
+        self._delivery = _open_webhook_delivery(self.journal, self.webhooks, self.champion, self.handover)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
-        self.handover = PlanFile(settings.handover)
         self.keep_days, self.controller = settings.log.keep_days, Controller.of(os.environ)
         self.shadow = self._shadow_scorer(settings.shadow, settings.project)
         self.models = {
@@ -381,7 +381,7 @@ def _background_scorer(journal: DecisionLog, champion: ReloadingModel) -> Backgr
 
 
 def _open_webhook_delivery(
-    journal: DecisionLog | None, webhooks: WebhookSettings, champion: ReloadingModel
+    journal: DecisionLog | None, webhooks: WebhookSettings, champion: ReloadingModel, plan_file: PlanFile
 ) -> WebhookDelivery | None:
     """What delivers messages to webhooks, after the log was told to write them; None without any."""
     if journal is None or not webhooks.outgoing:
@@ -394,7 +394,7 @@ def _open_webhook_delivery(
     def find_model() -> ConversionModel | None:
         return None if champion.current is None else champion.current.scorer.model
 
-    writer = WebhookWriter(subscriptions, find_model)
+    writer = WebhookWriter(subscriptions, find_model, lambda: plan_file.plan)
     journal.handover_observer = writer.write_handover
     journal.outcome_observer = writer.write_outcomes
     journal.score_hooks.append(writer.write_score_change)

@@ -203,6 +203,29 @@ def test_a_log_whose_outcomes_turned_is_not_healthy(company, tmp_path):
     assert "base_rate" in {reason["code"] for reason in report["reasons"]}
 
 
+def test_a_further_model_is_watched_under_its_name_or_by_its_folder(company, tmp_path, monkeypatch):
+    """The same decisions under another name give the same report and the same file of scores."""
+    renewal = replace(company, log=str(tmp_path / "renewal.db"))
+    shutil.copy(company.log, renewal.log)
+    with closing(sqlite3.connect(renewal.log)) as db, db:
+        db.execute("UPDATE decisions SET model = 'renewal'")
+    expected, _ = watched(company)
+    assert watched(renewal)[0] == expected
+    monkeypatch.setenv("LEADLOOP_MODELS", f"renewal={company.folder}/")
+    assert watched(replace(renewal, folder="renewal"))[0] == expected
+    run("decisions", "--log", company.log, "--out", tmp_path / "default.csv")
+    run("decisions", "--log", renewal.log, "--out", tmp_path / "renewal.csv", "--model", "renewal")
+    assert (tmp_path / "default.csv").read_bytes() == (tmp_path / "renewal.csv").read_bytes()
+
+
+def test_a_name_that_no_model_has_is_refused_with_what_there_is(company, monkeypatch):
+    monkeypatch.delenv("LEADLOOP_MODELS", raising=False)
+    result = run("monitor", "--log", company.log, "--model", "renewal")
+    assert (result.exit_code, "LEADLOOP_MODELS='renewal=PROJECT'" in result.output) == (2, True)
+    result = run("decisions", "--log", company.log, "--model", "renewal", "--out", "nowhere.csv")
+    assert (result.exit_code, "it has: the default one alone" in result.output) == (2, True)
+
+
 def test_decisions_of_another_model_are_not_this_ones(company, model_of_another):
     result = run("monitor", "--log", company.log, "--model", model_of_another)
     assert result.exit_code != 0

@@ -102,12 +102,13 @@ def open_existing_log(place: str) -> Iterator[Engine]:
         log.dispose()
 
 
-def decisions_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
+def decisions_frame(log: Engine, features: FeatureSet, model: str = "") -> pl.DataFrame:
     """The first decision about each lead at each as_of, with its feature row as it was served.
 
     Args:
         log: An open log.
         features: The features whose columns the frame has.
+        model: The name that requests asked for. Default: the default model.
 
     Returns:
         One row per decision: ``lead_id``, ``as_of``, ``decided_at``, ``model_version``, ``log_odds``,
@@ -119,7 +120,7 @@ def decisions_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
     rows = (
         _decision_row(decision, features)
         | {"by_hand": is_handed_over_by_hand(overrides.get((decision.tenant, decision.lead_id), ()))}
-        for decision in first_decisions(log)
+        for decision in first_decisions(log, model=model)
     )
     return _frame(rows, _DECISION_SCHEMA | _feature_schema(features))
 
@@ -187,18 +188,19 @@ def outcomes_frame(log: Engine) -> pl.DataFrame:
     return pl.DataFrame(list(_outcome_rows(outcomes(log))), _OUTCOME_SCHEMA)
 
 
-def latest_scores(log: Engine) -> Iterator[pl.DataFrame]:
+def latest_scores(log: Engine, model: str = "") -> Iterator[pl.DataFrame]:
     """The newest decision about each lead, in frames of at most 10,000 rows; at least one frame, maybe empty.
 
     Args:
         log: An open log.
+        model: The name that requests asked for. Default: the default model.
 
     Yields:
         The columns of a file of scores: ``lead_id``, ``as_of``, ``log_odds``, ``probability``, ``points``,
         ``grade``, ``model_version``, and ``reason_1`` to ``reason_3``, the weightiest first, where reasons
         were asked for. Numbers that were withheld from the answer are null.
     """
-    decisions = latest_decisions(log)
+    decisions = latest_decisions(log, model=model)
     rows = list(map(_score_row, islice(decisions, _CHUNK_ROWS)))
     yield pl.DataFrame(rows, _SCORE_SCHEMA)
     while rows := list(map(_score_row, islice(decisions, _CHUNK_ROWS))):

@@ -56,6 +56,7 @@ _SHARES = tuple(share / 10 for share in range(1, 11))
 _MOST_LEVELS, _PARTS = 6, 3
 # How unlikely it is that outcomes of the control group are reported and none came.
 _UNLIKELY = 0.05
+_NEARLY_ALL = 0.95
 
 
 class UnidentifiedEffectError(ValueError):
@@ -119,6 +120,8 @@ class CallEffect:
         needed: What it takes to see ``WORTH_SEEING``.
         control_share: The share of leads that were the control group, on the mean.
         left_out: Leads that do not count, by why.
+        by_hand: Leads of the control group that people handed over all the same. They count in it, as they
+            were drawn, and as called where the effect per call is estimated.
     """
 
     question: str
@@ -132,6 +135,7 @@ class CallEffect:
     needed: LeadsNeeded
     control_share: float
     left_out: dict[str, int]
+    by_hand: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as ``effect --json`` writes them."""
@@ -168,6 +172,8 @@ class CallEffect:
         )
         for why, count in self.left_out.items():
             yield Message("effect.left_out", why=Message(f"effect.{why}"), n=count)
+        if self.by_hand:
+            yield Message("effect.by_hand", n=self.by_hand)
         yield Message("effect.assumption", share=self.accepted[1])
 
 
@@ -243,13 +249,16 @@ def estimate_call_effect(
 
 
 def _label(drawn: pl.DataFrame, outcomes: pl.DataFrame, definition: OutcomeDefinition) -> pl.DataFrame:
-    """The leads with ``label``, ``matured``, ``reported`` and ``accepted``."""
+    """The leads with ``label``, ``matured``, ``reported``, ``accepted`` and ``received`` (a call)."""
     decisions = drawn.with_columns(as_of="day", decided_at="day", complete=pl.lit(value=True))
     frames = DecisionLogFrames(decisions, outcomes, FeatureSet(()))
     accepted = outcomes.filter(outcome="accepted")["lead_id"]
     reported = outcomes.filter(pl.col("outcome").is_in([*WON, *LOST]))["lead_id"]
+    is_accepted = pl.col("lead_id").is_in(accepted.implode())
     return label_decisions(frames, definition).rows.with_columns(
-        accepted=pl.col("lead_id").is_in(accepted.implode()),
+        accepted=is_accepted,
+        # Whom people handed over beside the lists was called, whoever reports it.
+        received=is_accepted | (~pl.col("handed_over") & pl.col("called_by_hand")),
         reported=pl.col("lead_id").is_in(reported.implode()),
     )
 
@@ -318,9 +327,11 @@ def _estimate(
     order = qini_coefficient(rows, scores, rows.score)
     curve = qini_curve(rows, scores, rows.score, _SHARES)
     overall, settled, order_clear = _settle_claims(overall, groups, order)
-    received = aipw_scores(replace(rows, y=known["accepted"].to_numpy().astype(np.float64)))
+    received = aipw_scores(replace(rows, y=known["received"].to_numpy().astype(np.float64)))
     called, control = (_means(known, flag) for flag in (True, False))
-    per_call = effect_ratio(rows, scores, received) if called[1] < 0.95 else None  # noqa: PLR2004  # nearly all
+    # Where nearly all of the ones and nearly none of the others were called, it is the effect itself.
+    is_partial = _share(known, "received", flag=True) - _share(known, "received", flag=False) < _NEARLY_ALL
+    per_call = effect_ratio(rows, scores, received) if is_partial else None
     return CallEffect(
         question=question,
         overall=overall,
@@ -338,12 +349,16 @@ def _estimate(
         needed=leads_needed(control[0], WORTH_SEEING, share),
         control_share=share,
         left_out=left_out,
+        by_hand=known.filter(~pl.col("handed_over") & pl.col("called_by_hand")).height,
     )
 
 
 def _means(known: pl.DataFrame, flag: bool) -> tuple[float, float]:  # noqa: FBT001  # an arm
-    arm = known.filter(handed_over=flag)
-    return float(arm["label"].mean()), float(arm["accepted"].mean())  # type: ignore[arg-type]  # numbers
+    return _share(known, "label", flag=flag), _share(known, "accepted", flag=flag)
+
+
+def _share(known: pl.DataFrame, column: str, *, flag: bool) -> float:
+    return float(known.filter(handed_over=flag)[column].mean())  # type: ignore[arg-type]  # numbers
 
 
 def _group(
