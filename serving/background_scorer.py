@@ -2,8 +2,8 @@
 
 Leads of which something became known are scored within seconds, all leads after a new model is loaded, and
 all open leads at least daily, because they age. Of all workers that share the database one does it, by a
-lease. A chunk of leads is read, scored by the code that answers requests, and written in one transaction with
-its decisions; a process that is killed anywhere in between loses nothing but the time.
+lease. A chunk of leads is read and scored, and written in short transactions, each with its decisions; a
+process that is killed anywhere in between loses nothing but the time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from features.clock import HOUR
-from serving.current_scores.due import due_leads, ended_leads
+from serving.current_scores.due import due_colleagues, due_leads, ended_leads
 from serving.current_scores.writing import ScoreUpdate, write_scores
 from serving.decision_log.leases import give_back_lease, is_taken, take_lease
 from serving.decision_log.score_queue import oldest_queued, queue_length, queued_among
 from serving.decision_log.settings import LogUnavailable
 from serving.lead_store.stored_leads import find_concerned_leads, read_stored_leads
+from serving.lead_store.stored_tables import read_stored_tables
 from serving.monitoring import metrics
-from serving.rescoring import StoredBatch, rescore, unscorable
+from serving.request_parsing import CLOCK_SKEW
+from serving.rescoring import StoredBatch, TableBatch, rescore, rescore_together, unscorable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,8 +49,14 @@ LEASE_SECONDS, _RENEW_SECONDS = 15.0, 5.0
 _LOOK_SECONDS, _RETRY_SECONDS = 1.0, 5.0
 # So that all are scored within a day, however many there are.
 RESCORE_AFTER = 20 * HOUR
-# Rows of the queue that are read at a time, and leads that are read, scored and written at a time.
-_QUEUED_ROWS, CHUNK_LEADS = 200, 200
+# Rows of the queue that are read at a time, and leads that are read and scored at a time.
+_QUEUED_ROWS, CHUNK_LEADS = 2_000, 2_000
+# With the colleagues of these that wait, too, so many at most.
+_MOST_LEADS = 2 * CHUNK_LEADS
+# Leads whose scores are written in a transaction: what answers commit waits for it.
+_WRITTEN_LEADS = 200
+# From so many leads on one history of all costs less than a record of each.
+MANY_LEADS = 64
 # A turn of the writer is waited for so long; what it does after that is done once more.
 _WRITES_WITHIN = 30.0
 _REPORT_SECONDS = 60.0
@@ -144,11 +152,12 @@ class BackgroundScorer:
         return has_lease
 
     def _score_chunk(self, scorer: Scorer, leads: Sequence[Lead]) -> None:
-        """Score some leads; where that fails each alone, so that one does not keep the others waiting."""
+        """Score some leads; where that fails by halves, so that one does not keep the others waiting."""
         read_at = time.time()
         batches = self._read(leads)
         try:
-            self._write(_compute(scorer, batches, read_at))
+            for update in _updates(*_compute(scorer, batches), read_at):
+                self._write(update)
         except (LogUnavailable, FutureTimeoutError):
             raise
         except Exception:
@@ -157,19 +166,25 @@ class BackgroundScorer:
                 score = unscorable(*leads[0], scorer.model.version, UNSCORABLE, self._clock())
                 self._write(ScoreUpdate([score], read_at), hooks=())
             else:
-                for lead in leads:
-                    self._score_chunk(scorer, [lead])
+                half = len(leads) // 2
+                self._score_chunk(scorer, leads[:half])
+                self._score_chunk(scorer, leads[half:])
                 return
         self._progress.add(len(leads))
 
-    def _read(self, leads: Sequence[Lead]) -> list[StoredBatch]:
-        batches: list[StoredBatch] = []
+    def _read(self, leads: Sequence[Lead]) -> list[StoredBatch | TableBatch]:
+        batches: list[StoredBatch | TableBatch] = []
         for tenant, own in groupby(leads, key=lambda lead: lead[0]):
             lead_ids, now = [lead_id for _, lead_id in own], self._clock()
             with self._writer.log.connect() as connection:
-                rows = read_stored_leads(connection, lead_ids, tenant)
                 ended = ended_leads(connection, lead_ids, tenant)
-            batches.append(StoredBatch(tenant, lead_ids, rows, ended, now))
+                if len(lead_ids) >= MANY_LEADS:
+                    tables = read_stored_tables(connection, lead_ids, tenant)
+                    together, lead_ids = tables.split(lead_ids, int(now) + 1, CLOCK_SKEW)
+                    batches.append(TableBatch(tenant, together, tables, ended, now))
+                if lead_ids:
+                    rows = read_stored_leads(connection, lead_ids, tenant)
+                    batches.append(StoredBatch(tenant, lead_ids, rows, ended, now))
         return batches
 
     def _write(self, update: ScoreUpdate, hooks: Sequence[OnChange] | None = None) -> None:
@@ -181,7 +196,9 @@ def _next_leads(connection: Connection, version: str, now: float) -> tuple[list[
     """The rows of the queue that have waited longest, and the leads they concern; else leads that age."""
     queued = oldest_queued(connection, _QUEUED_ROWS)
     if not queued:
-        return [], due_leads(connection, version, int(now) - RESCORE_AFTER, CHUNK_LEADS)
+        before = int(now) - RESCORE_AFTER
+        due = due_leads(connection, version, before, CHUNK_LEADS)
+        return [], sorted({*due, *due_colleagues(connection, due, version, before)})
     leads: list[Lead] = []
     for tenant, rows in groupby(sorted(queued), key=lambda row: row.tenant):
         own = list(rows)
@@ -198,19 +215,34 @@ def _next_leads(connection: Connection, version: str, now: float) -> tuple[list[
 
 
 def _chunks(leads: Iterable[Lead]) -> Iterator[list[Lead]]:
+    """The leads in chunks, colleagues that wait together in one as far as it goes."""
     remaining = iter(leads)
-    while chunk := list(islice(remaining, CHUNK_LEADS)):
+    while chunk := list(islice(remaining, _MOST_LEADS)):
         yield sorted(chunk)
 
 
-def _compute(scorer: Scorer, batches: Iterable[StoredBatch], read_at: float) -> ScoreUpdate:
+def _compute(
+    scorer: Scorer, batches: Iterable[StoredBatch | TableBatch]
+) -> tuple[list[ScoredLead], list[Lead]]:
+    """The scores of leads, and those that the store does not have any more."""
     scored: list[ScoredLead] = []
     gone: list[Lead] = []
     for batch in batches:
+        if isinstance(batch, TableBatch):
+            scored += rescore_together(scorer, batch)
+            continue
         own, vanished = rescore(scorer, batch)
         scored += own
         gone += vanished
-    return ScoreUpdate(scored, read_at, gone)
+    return scored, gone
+
+
+def _updates(scored: Sequence[ScoredLead], gone: Sequence[Lead], read_at: float) -> Iterator[ScoreUpdate]:
+    """What is written in a transaction each."""
+    for first in range(0, len(scored), _WRITTEN_LEADS):
+        yield ScoreUpdate(scored[first : first + _WRITTEN_LEADS], read_at)
+    if gone:
+        yield ScoreUpdate((), read_at, gone)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -30,6 +31,11 @@ _AGED = DriverStatement(
     "AND scored_at < ? ORDER BY scored_at LIMIT ?"
 )
 _OPEN = text("SELECT COUNT(*) FROM current_scores WHERE state = 'open' AND probability IS NOT NULL")
+_COLLEAGUES = ListStatement(
+    "SELECT lead_id FROM current_scores WHERE tenant = ? AND state <> 'closed' "
+    "AND (model_version <> ? OR scored_at < ?) AND account_id IN (SELECT account_id FROM current_scores "
+    "WHERE account_id IS NOT NULL AND tenant = ? AND lead_id IN {values})"
+)
 # A person has accepted the lead: it goes on, and is still of interest.
 _ENDED = ListStatement(
     "SELECT DISTINCT lead_id FROM outcomes WHERE tenant = ? AND outcome NOT IN ('accepted', 'withdrawn') "
@@ -54,6 +60,21 @@ def due_leads(connection: Connection, version: str, before: int, most: int) -> l
     if len(leads) < most:
         leads += map(_lead, _AGED.execute(connection, (version, before, most - len(leads))))
     return leads
+
+
+def due_colleagues(
+    connection: Connection, leads: Iterable[tuple[str, str]], version: str, before: int
+) -> list[tuple[str, str]]:
+    """Tenant and id of leads that are due, too, and of the same accounts as some of ``leads``.
+
+    To score them at another time would read the events of these once more.
+    """
+    colleagues: list[tuple[str, str]] = []
+    for tenant, own in groupby(sorted(leads), key=lambda lead: lead[0]):
+        lead_ids = [lead_id for _, lead_id in own]
+        found = _COLLEAGUES.rows(connection, tenant, version, before, tenant, among=lead_ids)
+        colleagues += ((tenant, lead_id) for (lead_id,) in found)
+    return colleagues
 
 
 def _lead(row: Any) -> tuple[str, str]:

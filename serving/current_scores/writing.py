@@ -55,10 +55,15 @@ _REMOVE = DriverStatement("DELETE FROM current_scores WHERE lead_id = ? AND tena
 
 @dataclass(frozen=True, slots=True)
 class ScoredLead:
-    """A lead that was scored: its current score, and where it has a number the decision to log for it."""
+    """A lead that was scored.
+
+    Attributes:
+        current: Its current score.
+        decide: Makes the decision to log where the score changed, which most do not; None without a number.
+    """
 
     current: CurrentScore
-    decision: NewDecision | None = None
+    decide: Callable[[], NewDecision] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +144,15 @@ def _log_changes(
 ) -> tuple[list[tuple[CurrentScore | None, ScoredLead]], int]:
     """The pairs with the numbers of their decisions, new ones where they changed; how many were logged."""
     changed = [
-        (place, each.decision, each.current.tenant)
+        (place, each.decide, each.current.tenant)
         for place, (before, each) in enumerate(pairs)
-        if each.decision is not None and _is_decision(before, each.current)
+        if each.decide is not None and _is_decision(before, each.current)
     ]
     entries = [
         entry
-        for _, decision, tenant in changed
+        for _, decide, tenant in changed
         for entry in decision_rows(
-            [decision], RequestInfo(RESCORE, tenant=tenant, received_at=read_at), int(read_at)
+            [decide()], RequestInfo(RESCORE, tenant=tenant, received_at=read_at), int(read_at)
         )
     ]
     numbers = dict(zip((place for place, *_ in changed), add_decisions(connection, entries), strict=True))
@@ -161,7 +166,7 @@ def _log_changes(
 def _numbered(before: CurrentScore | None, scored: ScoredLead, decision: int | None) -> CurrentScore:
     """The score with its decision and since when it is so."""
     current = scored.current
-    if decision is None and before is not None and scored.decision is not None:
+    if decision is None and before is not None and scored.decide is not None:
         decision = before.decision_id
     changed_at = current.as_of if before is None or _looks_different(before, current) else before.changed_at
     return replace(current, decision_id=decision, changed_at=changed_at)
