@@ -10,6 +10,7 @@ import typer
 
 from serving.cli import keys_app, log_app, mcp, webhooks_app
 from training.cli import commands
+from training.cli.config import config_app
 from training.cli.console import print_result, print_status, report_errors, usage_error
 from training.cli.models import models_app
 from training.cli.options import (
@@ -64,6 +65,7 @@ store_app = typer.Typer(
     help="Leads and events that the service knows.", no_args_is_help=True, rich_markup_mode=None
 )
 app.callback()(commands.leadloop)
+app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 app.add_typer(log_app, name="log")
 app.add_typer(store_app, name="store")

@@ -49,15 +49,20 @@ def init(
     force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
 ) -> None:
     """Inspect your data and draft a commented leadloop.toml."""
+    from training.config.defaults import SCHEMA_FILE
     from training.config.draft import draft_configs
+    from training.config.json_schema import schema_text
     from training.config.source_tables import has_password
     from training.file_output import write_text
 
     if out.exists() and not force:
         usage_error(f"{out} exists; look at it, or overwrite it with --force")
     first, *others = draft_configs(files, out.parent, table or ())
+    schema = out.parent / SCHEMA_FILE
+    schema.parent.mkdir(exist_ok=True)
+    write_text(schema, schema_text())
     for draft, file in ((first, out), *((o, out.with_stem(f"{out.stem}-{o.name}")) for o in others)):
-        write_text(file, draft.text)
+        write_text(file, f"#:schema ./{SCHEMA_FILE}\n{draft.text}")
         for sentence in draft.summary:
             print_status(sentence)
         print_status(f"{file} written; read its comments, then run: leadloop train --config {file}")
