@@ -1,4 +1,4 @@
-"""The JSON schema of ``leadloop.toml``, from the types that read the file, so that editors complete its keys."""
+"""The JSON schema of ``leadloop.toml``, from the types that read it, for editors to complete."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def schema_text() -> str:
 
 
 def _table_schema(kind: type, meanings: Mapping[str, Any]) -> Schema:
-    """The schema of a table that is read into the dataclass ``kind``; a text or table of ``meanings`` a key."""
+    """The schema of a table that is read into the dataclass ``kind``; ``meanings`` is by key."""
     hints = get_type_hints(kind)
-    keys = {str(f.metadata.get("key", f.name)): f for f in fields(kind) if f.init}  # type: ignore[arg-type]
+    keys = {str(f.metadata.get("key", f.name)): f for f in fields(kind) if f.init}
     properties = {}
     for key, f in keys.items():
         meaning = meanings.get(key, "")
