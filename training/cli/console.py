@@ -166,6 +166,8 @@ def report_errors() -> Iterator[None]:
             raise SystemExit(UNUSABLE) from error
         print_error(_fault(error))
         raise SystemExit(FAILED) from error
+    finally:
+        _OUTPUT.verbose = False
 
 
 # What Typer says of a value, in pydantic's words, and what is said instead.
