@@ -19,7 +19,7 @@ import features
 from features.batch import compute_features
 from features.catalogue import KINDS
 from features.clock import DAY
-from features.ingest.mapping import TableMapping
+from features.ingest.mapping import GatheredValues, TableJoin, TableMapping, ValueLookup
 from features.spec import FeatureSet
 from leadloop import app
 from models.points_table import PointsTable
@@ -234,8 +234,10 @@ def test_every_key_of_the_configuration_has_a_meaning_and_no_other_key_has():
         assert {f.name for f in dataclasses.fields(kind)} == set(part)
         for section in (value for value in part.values() if isinstance(value, dict)):
             assert section["about"].strip()
-    keys = {f.metadata.get("key", f.name) for f in dataclasses.fields(TableMapping)}
-    assert keys == set(meanings["table"]) - {"about"}
+    tables = {"table": TableMapping, "join": TableJoin, "lookup": ValueLookup, "gather": GatheredValues}
+    for name, kind in tables.items():
+        keys = {f.metadata.get("key", f.name) for f in dataclasses.fields(kind)}
+        assert keys == set(meanings[name]) - {"about"}
     for section in (
         "flat",
         "funnel",

@@ -23,6 +23,7 @@ from training.learner.recipes import (
     probe_ensembles,
 )
 from training.learner.stacking import StackingWeights, fit_stacking
+from training.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +200,7 @@ class _ValidationPlan:
         stages = tuple(stage for stage in STAGES if stage <= probe.rounds)
         pieces = []
         for number, fold in enumerate(self.folds):
-            say(f"fold {number + 1} of {len(self.folds)}")
+            say(Step(f"fold {number + 1} of {len(self.folds)}", done=number, total=len(self.folds)))
             train, validation = self.split(fold)
             linear, trees = fit_parts(train, stages[-1], seed, probe.bag).staged_log_odds(validation, stages)
             pieces.append((linear, trees, np.full(len(validation), number)))

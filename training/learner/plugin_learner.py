@@ -24,6 +24,7 @@ from training.learner.model_selection import FOLDS, FOLDS_WHEN_MANY, MANY, MOST_
 from training.learner.recipes import BASE_RATE, Recipe
 from training.learner.stacking import StackingWeights
 from training.plugins import Plugin, PluginModule, find_plugin
+from training.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -274,7 +275,7 @@ def _cross_validate(rows: TrainingRows, learner: PluginLearner, seed: int, say: 
     folds, time_ordered = make_folds(sample, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
     parts = []
     for number, fold in enumerate(folds):
-        say(f"fold {number + 1} of {len(folds)}")
+        say(Step(f"fold {number + 1} of {len(folds)}", done=number, total=len(folds)))
         held_out = sample.take(fold.validate)
         predictor = _predictor(learner, sample.take(fold.train), seed, PlattCalibration())
         parts.append(

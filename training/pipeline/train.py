@@ -28,6 +28,7 @@ from training.pipeline.messages import (
 )
 from training.pipeline.tracked_items import describe_run
 from training.points.distillation import learn_points
+from training.points.learned_table import FILE as POINTS
 from training.registry.promotion import save_promotion_evidence
 from training.registry.tracking import RunRef, Text, Tracking, log, tracking
 from training.report.plugin_sections import compute_custom_sections
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from models.project import Project
     from training.config.settings import Config
     from training.plugins import PluginModule
+    from training.points.learned_table import LearnedScorecard
     from training.trained_model import TrainedModel
 
     Say = Callable[[str], None]
@@ -153,6 +155,7 @@ def run_training(  # noqa: PLR0913
     inputs = replace(inputs, fairness=fairness)
     say("learning a points table that says nearly the same")
     inputs = replace(inputs, learned=learn_points(fitted, inputs.company.points, config.training.seed))
+    _save_points(inputs.learned, out / MODEL / POINTS)
     report = replace(
         build_report(inputs, _previous_report(out / REPORT_DATA, say)),
         custom=compute_custom_sections(inputs, config.plugins),
@@ -171,6 +174,14 @@ def run_training(  # noqa: PLR0913
     run = log([*items, *charts, *evidence], tracking=store)
     say(f"run {run.run_id} tracked in {run.address}")
     return TrainingRun(fitted, model, out, measured, report, run)
+
+
+def _save_points(table: LearnedScorecard | None, file: Path) -> None:
+    """Write the points table of a model beside it; without one, remove that of an earlier model."""
+    if table is None:
+        file.unlink(missing_ok=True)
+    else:
+        write_text(file, table.to_json())
 
 
 def _previous_report(data: Path, say: Say) -> Report | None:

@@ -36,6 +36,7 @@ from training.points.learned_table import (
     ThresholdReach,
 )
 from training.points.table_file import current_points
+from training.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,7 +193,8 @@ def _predict_held_out(
     )
     parts: list[tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]] = []
     for number, fold in enumerate(folds, start=1):
-        say(f"table {number} of {len(folds)}, to be judged on other rows")
+        line = f"table {number} of {len(folds)}, measured on the other rows"
+        say(Step(line, done=number - 1, total=len(folds)))
         positions = fold.validate[~np.isnan(model[sample[fold.validate]])]
         parts.append((positions, _predict_fold(data, fold, positions, model_probabilities)))
     places = np.concatenate([positions for positions, _ in parts])
