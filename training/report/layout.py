@@ -59,6 +59,9 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """The blocks by what a reader wants of them: to act, to learn about leads, or to know what to trust."""
 
+OPENED = ("worth", "mql-audit")
+"""The sections that are open when the page opens; of the others the title and the takeaway are shown."""
+
 _HISTORY_REASONS = {"no_history", "no_channels"}
 
 

@@ -1,4 +1,4 @@
-// The page's only script: another language, the slider, and open details on paper. Without it the page is whole.
+// The page's only script: another language, the slider, and open sections on paper. Without it the page is whole.
 "use strict";
 (() => {
   const root = document.documentElement;
@@ -49,6 +49,13 @@
     say();
   };
 
+  // A link to a section opens it.
+  const unfold = (page) => {
+    const target = location.hash.length > 1 && page.querySelector(`section[id="${CSS.escape(location.hash.slice(1))}"]`);
+    const fold = target && target.querySelector(".fold");
+    if (fold) fold.open = true;
+  };
+
   // The contents mark the section that is being read.
   const follow = (page) => {
     const links = new Map([...page.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
@@ -56,10 +63,10 @@
       for (const {target, isIntersecting} of changes) {
         if (!isIntersecting) continue;
         for (const link of links.values()) link.removeAttribute("aria-current");
-        links.get(target.id).setAttribute("aria-current", "location");
+        links.get(target.id)?.setAttribute("aria-current", "location");
       }
     }, {rootMargin: "-20% 0px -75% 0px"});
-    for (const section of page.querySelectorAll("main > section")) seen.observe(section);
+    for (const section of page.querySelectorAll("main section")) seen.observe(section);
   };
 
   const shown = () => document.querySelector("body > .page");
@@ -83,15 +90,19 @@
     page.dataset.started = "yes";
     for (const button of page.querySelectorAll("button[data-lang]"))
       button.addEventListener("click", () => button.dataset.lang === page.lang || speak(button.dataset.lang));
-    slide(page);
+    if (page.querySelector(".slider")) slide(page);
     follow(page);
+    unfold(page);
+    for (const link of page.querySelectorAll('a[href^="#"]'))
+      link.addEventListener("click", () => setTimeout(() => unfold(page)));
   };
 
   let closed = [];
   addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
+    closed = [...document.querySelectorAll("details.fold:not([open])")];
     for (const one of closed) one.open = true;
   });
+  addEventListener("hashchange", () => unfold(shown()));
   addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
 
   start();
