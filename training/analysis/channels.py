@@ -220,18 +220,23 @@ def _outcomes_by_value(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame |
 
     None where the value is not known then: a later campaign is not the channel a lead came through.
     """
-    history, label = inputs.history, inputs.company.label
-    if history is None or label is None:
-        return None
-    if spec.source == "leads" and spec.of in history.leads.columns:
-        known = history.leads.select("lead_id", value=str(spec.of))
-    elif spec.source == "touchpoints" and spec.reduce == "earliest":
-        known = _first_touch_value(history, str(spec.of))
-        if known.height < _MIN_KNOWN * history.leads.height:
-            return None
-    else:
+    history, label, known = inputs.history, inputs.company.label, value_at_creation(inputs, spec)
+    if history is None or label is None or known is None:
         return None
     return matured_outcomes(history, label, inputs.company.since).join(known, on="lead_id", how="left")
+
+
+def value_at_creation(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
+    """``lead_id`` and ``value`` of leads as known at their creation; None where it is not known then."""
+    history = inputs.history
+    if history is None:
+        return None
+    if spec.source == "leads" and spec.of in history.leads.columns:
+        return history.leads.select("lead_id", value=str(spec.of))
+    if spec.source == "touchpoints" and spec.reduce == "earliest":
+        known = _first_touch_value(history, str(spec.of))
+        return known if known.height >= _MIN_KNOWN * history.leads.height else None
+    return None
 
 
 def matured_outcomes(history: LeadHistory, label: LabelSpec, since: int | None) -> pl.DataFrame:

@@ -6,12 +6,13 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from features.messages import LANGUAGES, Lang
+from training.analysis.slices import STEPS, Slices
 from training.report.charts.vega import PALETTE
 from training.report.layout import BLOCKS, OPENED, PARTS, history_only_sections, missing_reason
 from training.report.plugin_sections import custom_table
@@ -63,12 +64,28 @@ def _page(report: Report, lang: Lang, body: Callable[[Report, Lang], Markup]) ->
             report=report,
             t=translator(lang).with_names(report.card.names),
             page=body(report, lang),
+            slices=_slices_data(report) if body is _body else None,
             others={other: body(report, other) for other in LANGUAGES if other != lang},
             style=Markup(style()),  # noqa: S704  # our own file, no data in it
             script=Markup(script),  # noqa: S704  # the same
             script_hash=b64encode(sha256(script.encode()).digest()).decode(),
         )
     )
+
+
+def _slices_data(report: Report) -> dict[str, Any] | None:
+    """The counts that the filters of the page sum up, the same for each language."""
+    slices = report.insights.slices
+    if not isinstance(slices, Slices):
+        return None
+    return {
+        "leads": slices.leads,
+        "scores": slices.scores,
+        "stages": len(slices.stages),
+        "channels": len(slices.channel.values) if slices.channel else 0,
+        "steps": STEPS,
+        "design": slices.design_effect,
+    }
 
 
 def _board(report: Report, lang: Lang) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from io import StringIO
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from features.messages import LANGUAGES
 from models import artifact
 from training.analysis.inputs import report_input as of_fitted
 from training.analysis.inputs import report_settings
+from training.analysis.slices import OTHER, slice_figures
 from training.config.settings import load_config
 from training.data.load import read_dataset
 from training.pipeline.fit_model import train_model
@@ -136,6 +138,8 @@ def test_without_scripts_the_page_is_whole(browser, page_path):
     with open_page(browser, page_path[0], java_script_enabled=False) as page:
         assert not page.locator("#slider").is_visible()
         assert not page.locator(".languages").is_visible()
+        assert not page.locator("#slices").is_visible()
+        assert not page.locator('nav a[href="#slices"]').is_visible()
         page.locator("#worth .behind > summary").first.click()
         assert page.locator("#worth details table").first.is_visible()
         page.locator("#calibration .fold > summary").click()
@@ -179,6 +183,61 @@ def test_the_board_is_one_screen(page, page_path, lang):
     page.click(f'button[data-lang="{lang}"]')
     box = page.locator("#summary").bounding_box()
     assert box["y"] + box["height"] <= 900
+
+
+# Chooses in every filter, as a reader does, and reads the numbers behind the texts.
+CHOOSE = """(chosen) => {
+  const box = document.querySelector('.page #slices');
+  for (const [name, value] of Object.entries(chosen)) box.querySelector(`[data-filter="${name}"]`).value = value;
+  box.querySelector('form').dispatchEvent(new Event('input', {bubbles: true}));
+  const numbers = (row) => JSON.parse(row.dataset.values);
+  const tables = [...box.querySelectorAll('table')].map((one) => [one.dataset.of, [...one.tBodies[0].rows].map(numbers)]);
+  return {whole: numbers(box.querySelector('output')), ...Object.fromEntries(tables)};
+}"""
+
+
+def ends(rate):
+    return None if rate is None else pytest.approx([rate.value, rate.low, rate.high], rel=1e-9)
+
+
+def test_the_page_recomputes_what_python_does_for_each_filter(page, page_path):
+    slices = page_path[1].insights.slices
+    choices = {
+        name: [None, *range(len(values)), *([] if name == "period" else [OTHER])]
+        for name, values in (
+            ("period", slices.periods if len(slices.periods) > 1 else ()),
+            ("segment", slices.segment.values),
+            ("channel", slices.channel.values),
+        )
+        if values
+    }
+    every = [dict(zip(choices, places, strict=True)) for places in product(*choices.values())]
+    for chosen in [*every[:: 1 + len(every) // 120], every[-1]]:
+        shown = page.evaluate(CHOOSE, {k: "" if v is None else str(v) for k, v in chosen.items()})
+        figures = slice_figures(slices, **chosen)
+        assert shown["whole"] == [figures.leads, ends(figures.rate), figures.rows]
+        assert [count for [count] in shown.get("funnel", [])] == list(figures.entered)
+        assert shown["channels"] == [[channel.leads, ends(channel.rate)] for channel in figures.channels]
+        for [rows, forecast, observed], group in zip(shown["calibration"], figures.groups, strict=True):
+            assert (rows, observed) == (group.rows, ends(group.observed))
+            assert forecast == (None if group.forecast is None else pytest.approx(group.forecast, rel=1e-9))
+        gains = figures.gains or [None] * 10
+        assert [share for [share] in shown["gains"]] == (pytest.approx(gains) if figures.gains else gains)
+
+
+def test_a_filter_is_chosen_by_key_and_says_so_in_both_languages(page):
+    for lang in LANGUAGES:
+        page.click(f'button[data-lang="{lang}"]')
+        page.evaluate("document.querySelector('.page #slices details').open = true")
+        says = page.locator("#slices output")
+        before = says.inner_text()
+        page.locator("#slices select").first.focus()
+        page.keyboard.press("ArrowDown")
+        assert says.inner_text() != before
+        page.locator("#slices button").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("text => document.querySelector('.page #slices output').innerText === text", arg=before)
+        assert page.locator("#slices .bar span").first.get_attribute("title")
 
 
 class Sheets:
