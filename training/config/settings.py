@@ -44,6 +44,9 @@ class ReportConfig:
         points: The file of today's points table. Default: none.
         costs: By channel or campaign, what was spent on all of its leads, in any one currency.
         hours_per_call: The hours that sales spends on one lead that is handed over. Default: not known.
+        value: The column, or overwritten attribute, with the amount that a lead is worth, in the currency of
+            the costs; the report adds it up by channel. Default: none.
+        leads: Whether the figures of the report open the ids of their leads. Default: they do not.
     """
 
     lang: Lang = "en"
@@ -51,6 +54,8 @@ class ReportConfig:
     points: Path | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
     hours_per_call: float | None = None
+    value: str | None = None
+    leads: bool = False
 
     def __post_init__(self) -> None:
         if wrong := [name for name, cost in self.costs.items() if cost < 0]:

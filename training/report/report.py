@@ -7,7 +7,7 @@ figure a reader sees can be tested here, and the same report is a page for marke
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from features.messages import Message
@@ -29,6 +29,7 @@ from training.analysis.not_applicable import NotApplicable
 from training.analysis.offers import Offers, offer_effects
 from training.analysis.part_matrix import PartMatrix, part_matrix
 from training.analysis.points_comparison import PointsComparison, compare_points_tables
+from training.analysis.slices import Slices, count_slices
 from training.analysis.score_uncertainty import IntervalSummary, summarise_uncertainty
 from training.analysis.summary import ModelSummary, Summary, summary
 from training.analysis.time_to_conversion import TimeToConversion, timing
@@ -66,6 +67,7 @@ class ReportSections:
     doubted: IntervalSummary | NotApplicable = _NOT_COMPUTED
     fairness: Fairness | NotApplicable = _NO_COLUMNS
     part_matrix: PartMatrix | NotApplicable = _NOT_COMPUTED
+    slices: Slices | NotApplicable = _NOT_COMPUTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
         calibration=calibration,
         drivers=driver_analysis,
         health=state,
-        insights=compute_sections(inputs),
+        insights=replace(compute_sections(inputs), slices=count_slices(inputs, driver_analysis)),
         messages=_messages(inputs),
     )
 
