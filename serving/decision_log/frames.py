@@ -112,9 +112,10 @@ def decisions_frame(log: Engine, features: FeatureSet, model: str = "") -> pl.Da
 
     Returns:
         One row per decision: ``lead_id``, ``as_of``, ``decided_at``, ``model_version``, ``log_odds``,
-        ``probability``, ``grade``, ``insufficient``, ``complete``, ``by_hand`` and the features. ``complete``
-        is false, and the features are null, where another model with other features decided; ``by_hand`` says
-        that people handed the lead over beside the model's choice. Shadow decisions are left out.
+        ``probability``, ``grade``, ``insufficient``, ``complete``, ``by_hand`` and ``features``, a struct of
+        all of them: one may be called ``grade``, too. ``complete`` is false, and ``features`` null, where
+        another model with other features decided; ``by_hand`` says that people handed the lead over beside
+        the model's choice. Shadow decisions are left out.
     """
     overrides = overrides_by_lead(log)
     rows = (
@@ -215,7 +216,8 @@ def _frame(rows: Iterator[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFra
 
 
 def _feature_schema(features: FeatureSet) -> dict[str, Any]:
-    return {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
+    kinds = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
+    return {"features": pl.Struct(kinds)}
 
 
 def _decision_row(decision: Decision, features: FeatureSet) -> dict[str, Any]:
@@ -223,10 +225,9 @@ def _decision_row(decision: Decision, features: FeatureSet) -> dict[str, Any]:
         spec.name in decision.row and _fits(decision.row[spec.name], is_category=spec.is_category)
         for spec in features.specs
     )
-    values = {name: decision.row[name] for name in features.names} if complete else {}
-    return (
-        {name: getattr(decision, name, None) for name in _DECISION_SCHEMA} | {"complete": complete} | values
-    )
+    values = {name: decision.row[name] for name in features.names} if complete else None
+    own = {name: getattr(decision, name, None) for name in _DECISION_SCHEMA}
+    return own | {"complete": complete, "features": values}
 
 
 def _fits(value: float | str | None, *, is_category: bool) -> bool:
