@@ -63,7 +63,10 @@ _TAGS = {
 
 _OPERATION = ("/v1/key", "/v1/model", "/report", "/readyz", "/livez", "/metrics")
 _SCORES = ("/v1/score", "/v1/explain")
-_MAY_BE_MISSING = (("/v1/handover", "get"), ("/v1/handover/overrides", "post"), ("/report", "get"))
+_MAY_BE_MISSING = (
+    *(("/v1/handover", "get"), ("/v1/handover/overrides", "post"), ("/report", "get")),
+    ("/v1/accounts", "get"),
+)
 
 _PROBLEMS = (
     Problem(400, "missing_field", "'leads' is required", "leads"),
