@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from features.clock import HOUR
-from serving.current_scores.due import due_colleagues, due_leads, ended_leads
+from serving.current_scores.due import due_colleagues, due_leads, ended_leads, leads_without_score
 from serving.current_scores.writing import ScoreUpdate, write_scores
 from serving.decision_log.leases import give_back_lease, is_taken, take_lease
 from serving.decision_log.score_queue import oldest_queued, queue_length, queued_among
@@ -33,7 +33,7 @@ from serving.request_parsing import CLOCK_SKEW
 from serving.rescoring import StoredBatch, TableBatch, rescore, rescore_together, unscorable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -66,11 +66,12 @@ logger = logging.getLogger("leadloop")
 
 
 class BackgroundScorer:
-    """Scores leads of the store in a thread of its own.
+    """Scores leads of the store in a thread of its own, by each model of the service.
 
     Args:
         writer: The database.
         find_scorer: The scorer of the model in charge; None while there is none.
+        also: By name, the same of other models.
         hooks: What is called of each score that changed, see ``serving.current_scores.writing``.
         clock: The moment as of which leads are scored, in epoch seconds. Default: now.
     """
@@ -81,8 +82,12 @@ class BackgroundScorer:
         find_scorer: Callable[[], Scorer | None],
         hooks: Sequence[OnChange] = (),
         clock: Callable[[], float] = time.time,
+        also: Mapping[str, Callable[[], Scorer | None]] | None = None,
     ) -> None:
-        self._writer, self._find_scorer, self._hooks, self._clock = writer, find_scorer, hooks, clock
+        self._writer, self._hooks, self._clock = writer, hooks, clock
+        self._find_scorers = {"": find_scorer, **(also or {})}
+        # Of each other model the last lead that was looked up in vain, until all were once.
+        self._looked_up: dict[str, Lead | None] = dict.fromkeys(also or (), ("", ""))
         self._holder = secrets.token_hex(8)
         self._lease_until = 0.0
         self._stopping = threading.Event()
@@ -120,17 +125,21 @@ class BackgroundScorer:
         Raises:
             LogUnavailable: The database cannot be read or written.
         """
-        scorer = self._find_scorer()
-        if scorer is None or not self._has_lease():
+        scorers = self._scorers()
+        if "" not in scorers or not self._has_lease():
             self._progress.show(0, None)
             return False
         with self._writer.log.connect() as connection:
-            queued, leads = _next_leads(connection, scorer.model.version, self._clock())
+            queued, leads = _queued_leads(connection)
+            if not queued:
+                leads, scorers = self._due_leads(connection, scorers)
             self._progress.show(*queue_length(connection))
         for chunk in _chunks(leads):
-            if self._stopping.is_set() or not self._has_lease():
-                return False
-            self._score_chunk(self._find_scorer() or scorer, chunk)
+            for model in scorers:
+                if self._stopping.is_set() or not self._has_lease():
+                    return False
+                self._score_chunk(self._scorers().get(model, scorers[model]), chunk, model)
+            self._progress.add(len(chunk))
         if queued:
             # Whoever is killed before this scores them once more.
             self._write(ScoreUpdate((), time.time(), queued=queued))
@@ -151,12 +160,39 @@ class BackgroundScorer:
         self._lease_until = now + LEASE_SECONDS if has_lease else 0.0
         return has_lease
 
-    def _score_chunk(self, scorer: Scorer, leads: Sequence[Lead]) -> None:
+    def _scorers(self) -> dict[str, Scorer]:
+        """The scorers of the models that have anything to answer with, by their names."""
+        found = {model: find() for model, find in self._find_scorers.items()}
+        return {model: scorer for model, scorer in found.items() if scorer is not None}
+
+    def _due_leads(
+        self, connection: Connection, scorers: Mapping[str, Scorer]
+    ) -> tuple[list[Lead], dict[str, Scorer]]:
+        """Leads that age, or whose model is a new one, and the scorer of the model that is to score them."""
+        before = int(self._clock()) - RESCORE_AFTER
+        for model, scorer in scorers.items():
+            version = scorer.model.version
+            due = due_leads(connection, version, before, CHUNK_LEADS, model)
+            if due:
+                colleagues = due_colleagues(connection, due, version, before, model)
+                return sorted({*due, *colleagues}), {model: scorer}
+            after = self._looked_up.get(model)
+            if after is not None:
+                missing = leads_without_score(connection, model, after, CHUNK_LEADS)
+                self._looked_up[model] = missing[-1] if missing else None
+                if missing:
+                    return missing, {model: scorer}
+        return [], {}
+
+    def _score_chunk(self, scorer: Scorer, leads: Sequence[Lead], model: str) -> None:
         """Score some leads; where that fails by halves, so that one does not keep the others waiting."""
         read_at = time.time()
         batches = self._read(leads)
         try:
-            for update in _updates(*_compute(scorer, batches), read_at):
+            scored, gone = _compute(scorer, batches)
+            if model:
+                scored = [replace(each, current=replace(each.current, model=model)) for each in scored]
+            for update in _updates(scored, gone, read_at):
                 self._write(update)
         except (LogUnavailable, FutureTimeoutError):
             raise
@@ -164,13 +200,12 @@ class BackgroundScorer:
             if len(leads) == 1:
                 logger.exception("a lead of the store cannot be scored")
                 score = unscorable(*leads[0], scorer.model.version, UNSCORABLE, self._clock())
-                self._write(ScoreUpdate([score], read_at), hooks=())
+                current = replace(score.current, model=model)
+                self._write(ScoreUpdate([replace(score, current=current)], read_at), hooks=())
             else:
                 half = len(leads) // 2
-                self._score_chunk(scorer, leads[:half])
-                self._score_chunk(scorer, leads[half:])
-                return
-        self._progress.add(len(leads))
+                self._score_chunk(scorer, leads[:half], model)
+                self._score_chunk(scorer, leads[half:], model)
 
     def _read(self, leads: Sequence[Lead]) -> list[StoredBatch | TableBatch]:
         batches: list[StoredBatch | TableBatch] = []
@@ -192,13 +227,9 @@ class BackgroundScorer:
         self._writer.submit(partial(write_scores, update=update, hooks=chosen)).result(_WRITES_WITHIN)
 
 
-def _next_leads(connection: Connection, version: str, now: float) -> tuple[list[QueuedLead], list[Lead]]:
-    """The rows of the queue that have waited longest, and the leads they concern; else leads that age."""
+def _queued_leads(connection: Connection) -> tuple[list[QueuedLead], list[Lead]]:
+    """The rows of the queue that have waited longest, and the leads they concern."""
     queued = oldest_queued(connection, _QUEUED_ROWS)
-    if not queued:
-        before = int(now) - RESCORE_AFTER
-        due = due_leads(connection, version, before, CHUNK_LEADS)
-        return [], sorted({*due, *due_colleagues(connection, due, version, before)})
     leads: list[Lead] = []
     for tenant, rows in groupby(sorted(queued), key=lambda row: row.tenant):
         own = list(rows)

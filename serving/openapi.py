@@ -80,6 +80,7 @@ _MAY_BE_MISSING = (
     ("/v1/subscriptions/dead-letters", "get"),
     ("/v1/subscriptions/resend", "post"),
     ("/report", "get"),
+    ("/v1/accounts", "get"),
 )
 
 _PROBLEMS = (

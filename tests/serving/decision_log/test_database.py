@@ -32,7 +32,7 @@ from serving.decision_log.settings import (
 from serving.decision_log.tables import HANDOVERS, LEAD_RANKS, METADATA
 from serving.handover_selection import lead_lot
 
-NEWEST = "0011"
+NEWEST = "0012"
 
 
 def test_migrations_lead_to_the_tables_of_the_code(log):
