@@ -75,12 +75,7 @@ class CurrentScores:
         """How many leads a filter lets through. Default: how many are open."""
         chosen = ScoreFilter() if wanted is None else wanted
 
-        def count(connection: Connection) -> int:
-            query = select(func.count()).select_from(CURRENT_SCORES)
-            conditions = _conditions(chosen, tenant, connection.dialect.name)
-            return int(connection.execute(query.where(*conditions)).scalar_one())
-
-        return await self._read(count)
+        return await self._read(lambda connection: count_scores(connection, chosen, tenant))
 
     async def history(self, lead_id: str, tenant: str = "") -> tuple[ScorePoint, ...]:
         """The scores that a lead had, the oldest first: one whenever grade, points or the model changed."""
@@ -104,6 +99,13 @@ def find_score(connection: Connection, lead_id: str, tenant: str) -> CurrentScor
     """The current score of a lead; None where there is none of it."""
     query = select(CURRENT_SCORES).where(_SCORE.lead_id == lead_id, _SCORE.tenant == tenant)
     return next(iter(_scores(connection, query)), None)
+
+
+def count_scores(connection: Connection, wanted: ScoreFilter, tenant: str) -> int:
+    """How many leads a filter lets through."""
+    query = select(func.count()).select_from(CURRENT_SCORES)
+    conditions = _conditions(wanted, tenant, connection.dialect.name)
+    return int(connection.execute(query.where(*conditions)).scalar_one())
 
 
 def read_page(
