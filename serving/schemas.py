@@ -1069,9 +1069,10 @@ class LeadResponse(StrictModel):
 
 
 class AccountQuery(StrictModel):
-    """In which language an account is told of."""
+    """In which language an account is told of, and by which model."""
 
     lang: Lang = "en"
+    model: ModelName = None
 
     # Everything in an address is text.
     model_config = ConfigDict(strict=False)
@@ -1085,6 +1086,7 @@ class AccountsQuery(StrictModel):
     text: Annotated[str, Field(max_length=MAX_NAME)] | None = Field(
         None, description="only accounts with this text in their id"
     )
+    model: ModelName = None
 
     # Everything in an address is text.
     model_config = ConfigDict(strict=False)

@@ -61,7 +61,7 @@ from serving.webhooks.settings import read_webhooks
 from serving.workload import Workload, let_threads_share, stop_sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from models.conversion import ConversionModel
     from serving.background_scorer import BackgroundScorer
@@ -138,7 +138,7 @@ class Leadloop:
         self.console = _open_console(settings, self.journal)
         self.background = None
         if self.journal is not None and settings.rescore:
-            self.background = _background_scorer(self.journal, self.champion)
+            self.background = _background_scorer(self.journal, self.models)
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:
             followed.reload()
@@ -371,13 +371,16 @@ def _open_console(settings: ServiceSettings, journal: DecisionLog | None) -> Con
     return Console(settings, journal) if settings.console and can_render() else None
 
 
-def _background_scorer(journal: DecisionLog, champion: ReloadingModel) -> BackgroundScorer:
+def _background_scorer(journal: DecisionLog, models: Mapping[str, ServedModel]) -> BackgroundScorer:
     from serving.background_scorer import BackgroundScorer  # noqa: PLC0415
 
-    def find_scorer() -> Scorer | None:
-        return None if champion.current is None else champion.current.scorer
+    finders = {name: partial(_find_scorer, served.champion) for name, served in models.items()}
+    find_default = finders.pop("")
+    return BackgroundScorer(journal.writer, find_default, journal.score_hooks, also=finders)
 
-    return BackgroundScorer(journal.writer, find_scorer, journal.score_hooks)
+
+def _find_scorer(champion: ReloadingModel) -> Scorer | None:
+    return None if champion.current is None else champion.current.scorer
 
 
 def _open_webhook_delivery(

@@ -101,6 +101,7 @@ def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSu
             (CURRENT_SCORES.c.lead_id == DECISIONS.c.lead_id)
             & (CURRENT_SCORES.c.tenant == DECISIONS.c.tenant)
             & (CURRENT_SCORES.c.decision_id == DECISIONS.c.id)
+            & (CURRENT_SCORES.c.points == DECISIONS.c.points)
         )
         repeated = select(DECISIONS.c.id, CURRENT_SCORES.c.as_of).join(CURRENT_SCORES, same)
         rows = connection.execute(repeated.where(DECISIONS.c.id.in_(numbers)))

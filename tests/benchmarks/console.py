@@ -26,17 +26,19 @@ _NUMBERS = {
 # A number that looks like one at random, and is the same in both databases.
 _LOT = "((i * 7919 + 13) % 1000003)"
 _FILLS = (
-    """INSERT INTO current_scores (lead_id, tenant, decision_id, model, model_version, as_of, scored_at, changed_at,
-    probability, points, grade, interval_low, interval_high, state, fit, engagement, combined_grade, account_id,
-    owner, channel, stage, name, created_at, attributes)
+    """INSERT INTO current_scores (lead_id, tenant, decision_id, model, model_version, as_of, scored_at,
+    changed_at, probability, points, grade, interval_low, interval_high, state, fit, engagement,
+    combined_grade, account_id, owner, channel, stage, name, created_at, attributes)
     {numbers} SELECT 'lead ' || i, '', i + 1, '', 'v1', 1777000000, 1777000000, 1777000000,
     ({lot} * 1.0 / 1000003), {lot} % 200, CASE WHEN {lot} % 100 < 5 THEN 'A' WHEN {lot} % 100 < 15 THEN 'B'
     WHEN {lot} % 100 < 35 THEN 'C' ELSE 'D' END, 0.1, 0.3, CASE WHEN i % 10 = 9 THEN 'dormant' WHEN i % 10 = 8
-    THEN 'closed' ELSE 'open' END, {lot} % 100, {lot} % 100, 'B2', 'account ' || (i / 4), 'owner ' || ({lot} % 25),
-    'channel ' || ({lot} % 8), 'stage ' || ({lot} % 4), 'Person ' || i || ' of Company ' || (i / 4), 1770000000,
+    THEN 'closed' ELSE 'open' END, {lot} % 100, {lot} % 100, 'B2', 'account ' || (i / 4),
+    'owner ' || ({lot} % 25), 'channel ' || ({lot} % 8), 'stage ' || ({lot} % 4),
+    'Person ' || i || ' of Company ' || (i / 4), 1770000000,
     '{{"industry": "industry ' || ({lot} % 30) || '", "country": "DE", "employees": 120, "job_title": "title '
     || ({lot} % 200) || '"}}' FROM n""",
-    """INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, value, known, lot, withheld, closed)
+    """INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, value, known, lot, withheld,
+    closed)
     {numbers} SELECT '', 'lead ' || i, '', i + 1, {lot} * 1.0 / 1000003, NULL, 1, {lot}, 0,
     CASE WHEN i % 50 = 7 THEN 1 ELSE 0 END FROM n""",
 )
@@ -69,7 +71,7 @@ def queries(leads):
 
 
 def fill(place, leads):
-    """A log in which so many leads have scores: four in five open, one in ten dormant, one in fifty decided."""
+    """A log in which so many leads have scores: four in five open, one in fifty of them decided."""
     log = writing(open_log(place))
     numbers = _NUMBERS[log.dialect.name].format(leads=leads)
     with log.begin() as connection:
