@@ -75,11 +75,8 @@ _TAGS = {
 _OPERATION = ("/v1/key", "/v1/model", "/report", "/readyz", "/livez", "/metrics")
 _SCORES = ("/v1/score", "/v1/explain")
 _MAY_BE_MISSING = (
-    ("/v1/handover", "get"),
-    ("/v1/handover/overrides", "post"),
-    ("/v1/subscriptions/dead-letters", "get"),
-    ("/v1/subscriptions/resend", "post"),
-    ("/report", "get"),
+    *(("/v1/handover", "get"), ("/v1/handover/overrides", "post"), ("/report", "get")),
+    *(("/v1/subscriptions/dead-letters", "get"), ("/v1/subscriptions/resend", "post")),
     ("/v1/accounts", "get"),
 )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import JSON, Text, and_, exists, func, or_, select
+from sqlalchemy import JSON, Text, and_, exists, func, literal, or_, select
 
-from serving.current_scores.records import CurrentScore, PageEnd, ScoreFilter, ScorePoint
+from serving.current_scores.records import MOST_COUNTED, CurrentScore, PageEnd, ScoreFilter, ScorePoint
 from serving.decision_log.tables import CURRENT_SCORES, LEAD_RANKS, NAMED_SCORES, SCORE_HISTORY
 
 if TYPE_CHECKING:
@@ -72,15 +72,10 @@ class CurrentScores:
         return await self._read(lambda connection: read_page(connection, chosen, tenant, after, limit))
 
     async def count(self, wanted: ScoreFilter | None = None, tenant: str = "") -> int:
-        """How many leads a filter lets through. Default: how many are open."""
+        """How many leads a filter lets through, at most ``MOST_COUNTED``. Default: how many are open."""
         chosen = ScoreFilter() if wanted is None else wanted
 
-        def count(connection: Connection) -> int:
-            query = select(func.count()).select_from(CURRENT_SCORES)
-            conditions = _conditions(chosen, tenant, connection.dialect.name)
-            return int(connection.execute(query.where(*conditions)).scalar_one())
-
-        return await self._read(count)
+        return await self._read(lambda connection: count_scores(connection, chosen, tenant))
 
     async def history(self, lead_id: str, tenant: str = "") -> tuple[ScorePoint, ...]:
         """The scores that a lead had, the oldest first: one whenever grade, points or the model changed."""
@@ -115,6 +110,13 @@ def find_score(connection: Connection, lead_id: str, tenant: str, model: str = "
     own = (score.lead_id == lead_id, score.tenant == tenant, score.model == model)
     query = select(scores_of(model)).where(*own)
     return next(iter(_scores(connection, query)), None)
+
+
+def count_scores(connection: Connection, wanted: ScoreFilter, tenant: str) -> int:
+    """How many leads a filter lets through; ``MOST_COUNTED`` where they are so many or more."""
+    conditions = _conditions(wanted, tenant, connection.dialect.name)
+    leads = select(literal(1)).select_from(CURRENT_SCORES).where(*conditions).limit(MOST_COUNTED).subquery()
+    return int(connection.execute(select(func.count()).select_from(leads)).scalar_one())
 
 
 def read_page(

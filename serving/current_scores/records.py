@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 LeadState = Literal["open", "dormant", "closed", "unscorable"]
 
+# Nobody reads a list to its end that is longer; to count a million leads takes seconds.
+MOST_COUNTED = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class CurrentScore:
