@@ -101,7 +101,7 @@ def busy_accounts(draw):
     )
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(busy_accounts(), st.lists(st.sampled_from(EVERY_FOLD.specs), min_size=1, max_size=4, unique=True))
 def test_an_account_less_ones_own_is_its_colleagues_on_every_engine(compute, drawn, specs):
     history, snapshots = drawn
