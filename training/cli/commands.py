@@ -130,16 +130,20 @@ def score(
             callback=writable_path,
         ),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that score parts of a history at the same time.", min=1)
+    ] = 1,
     lang: Lang = "en",
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
     """Score a file of leads, or the open leads of a history."""
     from models.artifact import load as load_model
-    from training.batch_scoring import ScoringOptions, score_flat, score_history
+    from training.batch_scoring import ScoringOptions, Workers, score_flat, score_history
     from training.config.settings import load_config
 
-    loaded = load_model(resolve_model_dir(model, project))
+    folder = resolve_model_dir(model, project)
+    loaded = load_model(folder)
     options = ScoringOptions(
         out,
         explain,
@@ -154,7 +158,8 @@ def score(
     if leads is not None:
         scored = score_flat(loaded, leads, options, print_status)
     else:
-        scored = score_history(loaded, load_config(config or Path("leadloop.toml")), options, print_status)
+        settings = load_config(config or Path("leadloop.toml"))
+        scored = score_history(loaded, settings, options, print_status, Workers(workers, folder))
     for line in scored.in_words(out):
         print_status(line)
     print_result(scored.to_dict() | {"out": str(out)}, json_)
