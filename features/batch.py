@@ -6,17 +6,16 @@ integers until one last cast to Float64: the only arithmetic on which engines ag
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import and_
 from typing import TYPE_CHECKING, Any
 
 import narwhals.stable.v2 as nw
 
-from features.clock import DAY
+from features.account_folds import fold_accounts
 from features.cohort import KEYS
+from features.event_masks import PICKS, Rows, mask_rows, trend_values
 from features.history import ACCOUNT_PREFIX, LEAD_KNOWN_AT
 from features.point_in_time import is_visible
-from features.spec import SOURCES, TREND_BEFORE, TREND_RECENT
+from features.spec import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from features.cohort import Snapshots
     from features.history import LeadHistory
     from features.spec import FeatureSet, FeatureSpec, Source
-
-
-Rows = nw.LazyFrame[Any]
 
 
 def join_visible_events(events: Rows, snapshots: Rows) -> Rows:
@@ -53,10 +49,18 @@ def compute_features(features: FeatureSet, history: LeadHistory, snapshots: Snap
     for source in SOURCES:
         specs = [spec for spec in features.folds if spec.source == source]
         if specs:
-            rows = join_visible_events(_events(history, source), keys)
-            values = _lead_columns(rows, specs) if source == "leads" else _aggregate(rows, specs)
+            values = _fold(history, source, keys, specs)
             result = result.join(values, on=list(KEYS), how="left")
     return result.select(*KEYS, *map(_column, features.specs)).to_native()
+
+
+def _fold(history: LeadHistory, source: Source, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+    """The values of specs on one source, one row a snapshot."""
+    if source.startswith("account_"):
+        members = _to_lazy(history.leads).select("lead_id", "account_id")
+        return fold_accounts(_own_events(history, source), members, keys, specs)
+    rows = join_visible_events(_events(history, source), keys)
+    return _lead_columns(rows, specs) if source == "leads" else _aggregate(rows, specs)
 
 
 def visible_events(history: LeadHistory, snapshots: Snapshots, source: Source = "touchpoints") -> Any:
@@ -91,11 +95,15 @@ def _events(history: LeadHistory, source: Source) -> Rows:
         return _lead_rows(history)
     if source == "attributes":
         return _to_lazy(history.attributes).with_columns(kind=nw.col("name"), occurred_at=nw.col("known_at"))
-    table = "touchpoints" if source.endswith("touchpoints") else "transitions"
-    events = _to_lazy(getattr(history, table))
-    if table == "transitions":
-        events = events.with_columns(kind=nw.col("stage"))
+    events = _own_events(history, source)
     return _colleague_events(events, history) if source.startswith("account_") else events
+
+
+def _own_events(history: LeadHistory, source: Source) -> Rows:
+    """The touchpoints or transitions of all leads, whoever looks at them."""
+    if source.endswith("touchpoints"):
+        return _to_lazy(history.touchpoints)
+    return _to_lazy(history.transitions).with_columns(kind=nw.col("stage"))
 
 
 def _lead_rows(history: LeadHistory) -> Rows:
@@ -140,53 +148,34 @@ def _aggregate(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
 
     First one masked column a spec, then plain aggregates: every engine does these fast.
     """
-    edges = [_edge_age(spec) for spec in specs if spec.reduce in _PICKS]
+    edges = [_edge_age(spec) for spec in specs if spec.reduce in PICKS]
     rows = rows.with_columns(*edges) if edges else rows
     rows = rows.with_columns(*_flatten(_masked_columns(spec) for spec in specs))
-    return rows.group_by(*KEYS).agg(*_flatten(_aggregates(spec) for spec in specs))
+    rows = rows.group_by(*KEYS).agg(*_flatten(_aggregates(spec) for spec in specs))
+    return rows.select(*KEYS, *map(_fold_column, specs))
 
 
 def _flatten(groups: Iterable[Iterable[nw.Expr]]) -> list[nw.Expr]:
     return [expr for group in groups for expr in group]
 
 
-_PICKS = frozenset({"latest", "earliest"})
-
-
-def _mask(spec: FeatureSpec) -> nw.Expr:
-    """Which visible rows the spec folds."""
-    conditions = [nw.col(column) == value for column, value in spec.where]
-    if spec.kind:
-        conditions.append(_is_any("kind", spec.kind))
-    if spec.within is not None:
-        conditions.append(nw.col("age") < spec.within)
-    if spec.reduce in _PICKS and spec.source != "attributes":
-        conditions.append(~nw.col(str(spec.of)).is_null())
-    return reduce(and_, conditions) if conditions else nw.col("age") > 0
-
-
-def _is_any(column: str, words: Sequence[str]) -> nw.Expr:
-    """Whether a column is one of ``words``; comparing with a single word is twice as fast as ``is_in``."""
-    return nw.col(column) == words[0] if len(words) == 1 else nw.col(column).is_in(words)
-
-
 def _edge_age(spec: FeatureSpec) -> nw.Expr:
     """The age of the row that a latest or earliest reads, at every row of the snapshot."""
-    ages = nw.when(_mask(spec)).then(nw.col("age"))
+    ages = nw.when(mask_rows(spec)).then(nw.col("age"))
     edge = ages.min() if spec.reduce == "latest" else ages.max()
     return edge.over(*KEYS).alias(f"{spec.name}:age")
 
 
 def _masked_columns(spec: FeatureSpec) -> list[nw.Expr]:
-    mask, age = _mask(spec), nw.col("age")
+    mask, age = mask_rows(spec), nw.col("age")
     if spec.reduce == "count":
         # Adding up the mask itself is three times as fast as adding up ones.
         return [mask.alias(spec.name)]
     if spec.reduce in {"recency", "tenure", "span"}:
-        values = nw.when(mask).then(age)
+        values: nw.Expr = nw.when(mask).then(age)
     elif spec.reduce == "trend":
-        values = nw.when(mask & (age < TREND_RECENT + TREND_BEFORE)).then(_trend_weight(age))
-    elif spec.reduce in _PICKS:
+        values = trend_values(mask)
+    elif spec.reduce in PICKS:
         values = nw.when(mask & (age == nw.col(f"{spec.name}:age"))).then(nw.col(str(spec.of)))
     else:
         values = nw.when(mask).then(nw.col(str(spec.of)))
@@ -195,11 +184,6 @@ def _masked_columns(spec: FeatureSpec) -> list[nw.Expr]:
         absent = nw.when(values.is_null()).then(nw.lit(1, nw.Int64)).otherwise(nw.lit(0, nw.Int64))
         return [values.alias(spec.name), absent.alias(f"{spec.name}:absent")]
     return [values.alias(spec.name)]
-
-
-def _trend_weight(age: nw.Expr) -> nw.Expr:
-    recent, before = nw.lit(TREND_BEFORE // DAY, nw.Int64), nw.lit(-TREND_RECENT // DAY, nw.Int64)
-    return nw.when(age < TREND_RECENT).then(recent).otherwise(before)
 
 
 def _aggregates(spec: FeatureSpec) -> list[nw.Expr]:
@@ -226,12 +210,16 @@ def _column(spec: FeatureSpec) -> nw.Expr:
     return nw.when(second != 0).then(first / second).alias(spec.name)
 
 
-def _final_column(spec: FeatureSpec) -> nw.Expr:
+def _fold_column(spec: FeatureSpec) -> nw.Expr:
+    """The column of a spec out of its aggregates."""
     column = nw.col(spec.name)
     if spec.reduce == "distinct":
-        column = column - nw.col(f"{spec.name}:absent")
-    elif spec.reduce == "span":
-        column = column - nw.col(f"{spec.name}:least")
+        return column - nw.col(f"{spec.name}:absent")
+    return column - nw.col(f"{spec.name}:least") if spec.reduce == "span" else column
+
+
+def _final_column(spec: FeatureSpec) -> nw.Expr:
+    column = nw.col(spec.name)
     if spec.empty is not None:
         column = column.fill_null(0)
     return column.cast(nw.String if spec.is_category else nw.Float64)

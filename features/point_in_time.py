@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import narwhals.stable.v2 as nw
+
 Moment = TypeVar("Moment", int, Any)
 
 
@@ -25,3 +27,11 @@ def is_visible(occurred_at: Moment, known_at: Moment, as_of: Moment) -> Any:
     (True, False, False)
     """
     return (occurred_at < as_of) & (known_at < as_of)
+
+
+def first_visible_at(occurred_at: Any, known_at: Any) -> Any:
+    """The first ``as_of`` that sees an event: an expression of two, to sort by.
+
+    ``is_visible(occurred_at, known_at, as_of)`` is ``as_of >= first_visible_at(occurred_at, known_at)``.
+    """
+    return nw.max_horizontal(occurred_at, known_at) + 1

@@ -94,7 +94,7 @@ def _derived():
         ratio(seconds, count(moves, text), text, family="behaviour"),
         ratio(recency(touches, text), tenure(touches, text), text),
         ratio(every, trend(touches, text), text),
-        ratio(distinct(theirs, "kind", text), lead_age(text), text),
+        ratio(distinct(theirs, "colleague", text), lead_age(text), text),
         difference(tenure(touches, text), recency(moves, text), text),
         difference(every, count(demos, text), text, name="other.touches"),
         difference(span(touches, text), seconds, text),

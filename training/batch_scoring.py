@@ -6,9 +6,13 @@ complete.
 
 from __future__ import annotations
 
+import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +26,7 @@ from features.ingest.quarantine import Quarantine
 from features.parsing import MISSING
 from features.spec import FeatureSet
 from features.suggestions import suggest
+from models.artifact import load
 from models.explanation import log_odds_to_points
 from models.score_parts import parts_to_frame
 from training.data.dataset import compute_feature_rows, flat_rows
@@ -31,8 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from features.cohort import CohortRule
     from features.history import LeadHistory
     from features.ingest.column_roles import Role
+    from features.ingest.partitions import HistoryPart, HistoryPartitions
     from models.conversion import ConversionModel
     from training.config.settings import Config
 
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
 
 
 PART_LEADS = 25_000
+_THREADS = "POLARS_MAX_THREADS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +161,17 @@ def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say
     """
     _require_parts(model, options)
     leads_of_file = read_flat_leads(model, leads, options.carried, options.encoding, say)
-    count = _write(model, leads_of_file.batches, options, say)
+    count = _write((_score(model, batch, options) for batch in leads_of_file.batches), options, say)
     return ScoringResult(count, leads_of_file.quarantine, repeated=leads_of_file.repeated)
 
 
-def score_history(model: ConversionModel, config: Config, options: ScoringOptions, say: Say) -> ScoringResult:
+def score_history(
+    model: ConversionModel,
+    config: Config,
+    options: ScoringOptions,
+    say: Say,
+    workers: Workers | None = None,
+) -> ScoringResult:
     """Score every lead of a history that is open at the end of its sources.
 
     Args:
@@ -165,19 +179,108 @@ def score_history(model: ConversionModel, config: Config, options: ScoringOption
         config: Where the tables of the history are.
         options: What to write.
         say: Called with lines about the progress.
+        workers: Processes that score parts at the same time. Default: this one alone. The file is the same.
 
     Returns:
         The counts.
 
     Raises:
-        ScoringError: The model was trained on a flat export, has no parts although they are to be written, or
-            the leads lack columns that it reads or that are to be written.
+        ScoringError: The model was trained on a flat export, has no parts although they are to be written,
+            the leads lack columns that it reads or that are to be written, or a part could not be scored.
         SourceError: A table cannot be read.
     """
     _require_parts(model, options)
     default_quarantine = options.out.with_name(f"{options.out.stem}.quarantine.csv")
-    with read_open_leads(model, config, options.carried, default_quarantine) as open_leads:
-        return ScoringResult(_write(model, open_leads.batches, options, say), open_leads.quarantine)
+    with _read_parts(model, config, options.carried, default_quarantine) as parts:
+        tasks = [_PartTask(part, config.cohort_rule, options) for part in parts.parts]
+        if workers is None or workers.count == 1 or len(tasks) == 1:
+            scored = (_score_part(model, task) for task in tasks)
+            return ScoringResult(_write(scored, options, say), parts.reading.quarantine)
+        with _worker_pool(workers) as pool:
+            return ScoringResult(
+                _write(_score_in_pool(pool, tasks, say), options, say), parts.reading.quarantine
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Processes that score parts of a history at the same time.
+
+    Attributes:
+        count: How many.
+        model: The folder of the model, which each of them loads.
+    """
+
+    count: int
+    model: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _PartTask:
+    """What a worker needs to score a part."""
+
+    part: HistoryPart
+    rule: CohortRule
+    options: ScoringOptions
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Rows of the file of scores, and of that of contributions if there is one."""
+
+    scores: pl.DataFrame
+    contributions: pl.DataFrame | None
+
+
+def _score_part(model: ConversionModel, task: _PartTask) -> _Scored:
+    return _score(model, _read_part(model, task.part, task.rule, task.options.carried), task.options)
+
+
+_load_once = cache(load)
+
+
+def _score_by_worker(folder: Path, task: _PartTask) -> _Scored:
+    return _score_part(_load_once(folder), task)
+
+
+_Pool = tuple[ProcessPoolExecutor, "Workers"]
+
+
+@contextmanager
+def _worker_pool(workers: Workers) -> Iterator[_Pool]:
+    """Fresh processes that share the cores; what has not begun when the context ends is not begun."""
+    threads = max(1, (os.cpu_count() or 1) // workers.count)
+    before = os.environ.get(_THREADS)
+    os.environ.setdefault(_THREADS, str(threads))
+    # A forked copy of this process would wait for locks of threads that it does not have.
+    pool = ProcessPoolExecutor(workers.count, mp_context=get_context("spawn"))
+    try:
+        yield pool, workers
+    finally:
+        pool.shutdown(cancel_futures=True)
+        if before is None:
+            del os.environ[_THREADS]
+
+
+def _score_in_pool(pool: _Pool, tasks: Sequence[_PartTask], say: Say) -> Iterator[_Scored]:
+    """The scores of each part in the order of the parts; those that fail are named once all others are there.
+
+    Raises:
+        ScoringError: A part could not be scored.
+    """
+    executor, workers = pool
+    failures = []
+    futures = [executor.submit(_score_by_worker, workers.model, task) for task in tasks]
+    for task, future in zip(tasks, futures, strict=True):
+        try:
+            yield future.result()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the part's
+            failures.append(f"{task.part.name}: {type(error).__name__}: {error}")
+            say(f"{failures[-1]}; the other parts go on")
+    if failures:
+        count = f"{len(failures):,} of {len(tasks):,} parts"
+        msg = f"{count} could not be scored, so no file was written: {failures[0]}"
+        raise ScoringError(msg)
 
 
 def _require_parts(model: ConversionModel, options: ScoringOptions) -> None:
@@ -246,6 +349,17 @@ def read_open_leads(
             are carried along.
         SourceError: A table cannot be read.
     """
+    with _read_parts(model, config, carried, quarantine) as parts:
+        rule = config.cohort_rule
+        batches = (_read_part(model, part, rule, carried) for part in parts.parts)
+        yield LeadBatches(batches, parts.reading.quarantine)
+
+
+@contextmanager
+def _read_parts(
+    model: ConversionModel, config: Config, carried: Sequence[str], quarantine: Path
+) -> Iterator[HistoryPartitions]:
+    """The parts of a history, as the model needs it."""
     if model.card.flat:
         msg = "this model was trained on a flat export; score it with --leads"
         raise ScoringError(msg)
@@ -255,20 +369,20 @@ def read_open_leads(
         "extractions": model.features.extractions,
         "history_extractions": model.features.history_extractions,
     }
-    mapping, rule = replace(config.history_mapping, **known), config.cohort_rule  # type: ignore[arg-type]
-    with read_partitioned(
-        mapping, int(time.time()), config.quarantine.file or quarantine, leads=PART_LEADS
-    ) as parts:
+    mapping = replace(config.history_mapping, **known)  # type: ignore[arg-type]
+    file = config.quarantine.file or quarantine
+    with read_partitioned(mapping, int(time.time()), file, leads=PART_LEADS) as parts:
         _require_columns(model, parts.reading.history, carried)
-        rows = (
-            (part, compute_feature_rows(model.features, part, open_lead_snapshots(part, rule)))
-            for part in parts.histories()
-        )
-        named = (
-            LeadBatch(frame.with_columns(pl.col("lead_id").cast(pl.String)), _carried(part, frame, carried))
-            for part, frame in rows
-        )
-        yield LeadBatches(named, parts.reading.quarantine)
+        yield parts
+
+
+def _read_part(
+    model: ConversionModel, part: HistoryPart, rule: CohortRule, carried: Sequence[str]
+) -> LeadBatch:
+    """The open leads of a part with their features."""
+    history = part.read()
+    rows = compute_feature_rows(model.features, history, open_lead_snapshots(history, rule))
+    return LeadBatch(rows.with_columns(pl.col("lead_id").cast(pl.String)), _carried(history, rows, carried))
 
 
 def _carried(history: LeadHistory, rows: pl.DataFrame, carried: Sequence[str]) -> pl.DataFrame:
@@ -305,48 +419,44 @@ def _require_columns(model: ConversionModel, history: LeadHistory, carried: Sequ
             raise ScoringError(msg)
 
 
-def _write(model: ConversionModel, batches: Iterator[LeadBatch], options: ScoringOptions, say: Say) -> int:
+def _write(batches: Iterator[_Scored], options: ScoringOptions, say: Say) -> int:
     count, started = 0, time.monotonic()
     with ExitStack() as files:
         scores = files.enter_context(frame_writer(options.out))
         weights = files.enter_context(_optional(options.contributions))
-        scored: list[pl.DataFrame] = []
+        held: list[pl.DataFrame] = []
         for batch in batches:
-            write = scored.append if options.best_first else scores
-            write(_scored(model, batch, options, weights))
-            count += batch.rows.height
+            write = held.append if options.best_first else scores
+            write(batch.scores)
+            if weights and batch.contributions is not None:
+                weights(batch.contributions)
+            count += batch.scores.height
             say(f"{count:,} leads scored ({count / max(time.monotonic() - started, 1e-9):,.0f} a second)")
-        if scored:
-            scores(pl.concat(scored).sort("log_odds", descending=True, nulls_last=True, maintain_order=True))
+        if held:
+            scores(pl.concat(held).sort("log_odds", descending=True, nulls_last=True, maintain_order=True))
     return count
 
 
-def _scored(
-    model: ConversionModel, batch: LeadBatch, options: ScoringOptions, weights: Sink | None
-) -> pl.DataFrame:
-    """The rows of the file of scores; their contributions go to ``weights``."""
-    rows = batch.rows
+def _score(model: ConversionModel, batch: LeadBatch, options: ScoringOptions) -> _Scored:
+    rows, contributions = batch.rows, None
     scored = model.score_frame_with_intervals(rows)
     if options.dates and not model.card.flat:
         day = pl.from_epoch("as_of").dt.strftime("%Y-%m-%d")
         scored = scored.with_columns(as_of_date=day)
     scored = scored.drop("as_of") if model.card.flat else scored
-    if options.reasons or options.parts or weights:
+    if options.reasons or options.parts or options.contributions:
         base, explained = model.contributions(rows)
         frame = pl.DataFrame(explained, schema=list(model.reason_features.names))
-        if weights:
-            weights(
-                rows.select("lead_id", base=pl.lit(base)).hstack(
-                    frame.rename(_contribution_columns(frame.columns))
-                )
-            )
+        if options.contributions:
+            named = frame.rename(_contribution_columns(frame.columns))
+            contributions = rows.select("lead_id", base=pl.lit(base)).hstack(named)
         if options.parts:
             scored = scored.hstack(parts_to_frame(model.split_contributions(explained)))
         if options.reasons:
             scored = scored.hstack(_reasons(model, rows, frame, options))
     columns = set(scored.columns)
     own = batch.carried.rename({name: f"{name} (lead)" for name in batch.carried.columns if name in columns})
-    return scored.hstack(own)
+    return _Scored(scored.hstack(own), contributions)
 
 
 def _contribution_columns(features: list[str]) -> dict[str, str]:

@@ -13,21 +13,47 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.history import LeadHistory
 from features.ingest.event_tables import EVENT_SCHEMAS, EventSink
 from features.ingest.read_history import read_history_in_batches
 from features.merges import PART
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from features.history import LeadHistory
     from features.ingest.mapping import HistoryMapping
     from features.ingest.read_history import IngestResult
     from features.ingest.schema import TableName
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPart:
+    """One part of a history on disk: names of files and places in them, for whichever process reads it.
+
+    Attributes:
+        name: Which part it is, such as "part 3 of 40".
+    """
+
+    name: str
+    _leads: Path
+    _accounts: Path
+    _events: tuple[tuple[TableName, tuple[tuple[Path, int, int], ...]], ...]
+    _observed_until: int
+
+    def read(self) -> LeadHistory:
+        """The history of the part; ``lead_id`` is an Enum, in the order of the leads."""
+        leads = pl.read_ipc(self._leads)
+        history = LeadHistory(
+            leads=leads,
+            observed_until=self._observed_until,
+            accounts=pl.read_ipc(self._accounts),
+            **{name: _read_slices(name, slices) for name, slices in self._events},
+        )
+        return history.map_frames(partial(_cast_lead_ids, ids=pl.Enum(leads["lead_id"])))
 
 
 @dataclass(frozen=True)
@@ -38,19 +64,17 @@ class HistoryPartitions:
     leads: joins and groups by it cost half as much.
 
     Attributes:
-        reading: What was read: quarantine, notices, and a history that has leads but no events.
+        reading: What was read: quarantine, notices, and a history of the same columns without rows.
+        parts: The parts, each to be read on its own.
     """
 
     reading: IngestResult
-    _leads: pl.DataFrame
-    _spill: _Spill
+    parts: tuple[HistoryPart, ...]
 
     def histories(self) -> Iterator[LeadHistory]:
         """The history of one part after the other; together they are the whole."""
-        for (part,), leads in self._leads.group_by(PART, maintain_order=True):
-            events: dict[str, Any] = {name: self._spill.events(name, part) for name in EVENT_SCHEMAS}
-            history = replace(self.reading.history, leads=leads.drop(PART), **events)
-            yield history.map_frames(partial(_cast_lead_ids, ids=pl.Enum(leads["lead_id"])))
+        for part in self.parts:
+            yield part.read()
 
 
 def _cast_lead_ids(frame: pl.DataFrame, ids: pl.Enum) -> pl.DataFrame:
@@ -85,10 +109,23 @@ def read_partitioned(
         reading = read_history_in_batches(
             mapping, now, quarantine_file, sink=EventSink(spill.add, spill.forget), part_of=part_of
         )
-        lead_rows = reading.history.leads
-        yield HistoryPartitions(
-            reading, lead_rows.with_columns(assign_partitions(lead_rows, leads).alias(PART)), spill
-        )
+        parts = tuple(_write_parts(reading.history, spill, leads))
+        empty = replace(reading.history, leads=reading.history.leads.clear())
+        reading = replace(reading, history=empty)
+        yield HistoryPartitions(reading, parts)
+
+
+def _write_parts(history: LeadHistory, spill: _Spill, size: int) -> Iterator[HistoryPart]:
+    """Write the leads of each part beside the events."""
+    accounts = spill.folder / "accounts.arrow"
+    history.accounts.write_ipc(accounts)
+    leads = history.leads.with_columns(assign_partitions(history.leads, size).alias(PART))
+    count = leads[PART].n_unique()
+    for number, ((part,), rows) in enumerate(leads.group_by(PART, maintain_order=True), start=1):
+        path = spill.folder / f"leads-{number}.arrow"
+        rows.drop(PART).write_ipc(path)
+        events = tuple((name, tuple(spill.slices(name, int(part)))) for name in EVENT_SCHEMAS)
+        yield HistoryPart(f"part {number:,} of {count:,}", path, accounts, events, history.observed_until)
 
 
 def assign_partitions(leads: pl.DataFrame, size: int) -> pl.Series:
@@ -127,15 +164,18 @@ class _Spill:
             self.batches.remove(batch)
             batch[1].unlink()
 
-    def events(self, name: TableName, part: int) -> pl.DataFrame:
-        """The events of a part."""
-        empty = _to_categories(pl.DataFrame(schema=EVENT_SCHEMAS[name])).lazy()
-        slices = [
-            pl.scan_ipc(path).slice(*spans[part])
-            for table, path, spans in self.batches
-            if table == name and part in spans
-        ]
-        return pl.concat([empty, *slices]).collect()
+    def slices(self, name: TableName, part: int) -> Iterator[tuple[Path, int, int]]:
+        """Where the events of a part are: files, and the first row and the number of rows in each."""
+        for table, path, spans in self.batches:
+            if table == name and part in spans:
+                yield path, *spans[part]
+
+
+def _read_slices(name: TableName, slices: Sequence[tuple[Path, int, int]]) -> pl.DataFrame:
+    empty = _to_categories(pl.DataFrame(schema=EVENT_SCHEMAS[name])).lazy()
+    return pl.concat(
+        [empty, *(pl.scan_ipc(path).slice(first, rows) for path, first, rows in slices)]
+    ).collect()
 
 
 def _to_categories(rows: pl.DataFrame) -> pl.DataFrame:

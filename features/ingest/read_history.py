@@ -272,7 +272,30 @@ def read_history_in_batches(  # noqa: PLR0913  # what becomes of the rows is thr
     hints = _other_ids(mapping, events)
     _enforce_limits(sources, mapping, quarantine, quarantine_file, hints)
     result = _ingest_result(mapping, sources, frames, quarantine)
-    return replace(result, persons=leads.persons, notices=(*result.notices, *hints))
+    notices = (*result.notices, *hints, *_large_accounts(leads.frame))
+    return replace(result, persons=leads.persons, notices=notices)
+
+
+def _large_accounts(leads: pl.DataFrame) -> tuple[str, ...]:
+    """A sentence on the largest account where it has more leads than a company is likely to have."""
+    sizes = (
+        leads.drop_nulls("account_id").group_by("account_id").len().sort("len", "account_id", descending=True)
+    )
+    large = sizes.filter(pl.col("len") > LARGE_ACCOUNT)
+    if large.is_empty():
+        return ()
+    name, size = large.row(0)
+    others = f", and {large.height - 1:,} more accounts are as large" if large.height > 1 else ""
+    notice = (
+        f"leads: account {name!r} has {size:,} of the {leads.height:,} leads{others}; if that is no company "
+        "but a word for unknown or a mail provider, leave the account of these leads empty: now each of them "
+        "counts as a colleague of all others"
+    )
+    return (notice,)
+
+
+LARGE_ACCOUNT = 1_000
+"""With more leads than this an account is hardly a company; nothing is cut off, but the reader is told."""
 
 
 def _reading_out(sink: RowSink, extractions: tuple[ColumnExtraction, ...]) -> RowSink:

@@ -22,7 +22,7 @@ WITH_MODEL = ("load", "stalls", "decision_log", "lead_store", "faults", "refused
 LONGER = (
     *WITH_MODEL,
     *("handover", "handover_weights", "interval_coverage", "leak_checks", "learning_curve"),
-    *("misspecified_coverage", "report", "train_cost", "worlds"),
+    *("accounts", "misspecified_coverage", "report", "train_cost", "worlds"),
 )
 MILLION = 1_000_000
 

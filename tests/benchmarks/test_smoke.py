@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import (
+    accounts,
     advice,
     batch,
     combinations,
@@ -52,6 +53,10 @@ def test_a_history_is_written_and_scored_from_file_to_file(company, tmp_path, su
     took = batch.score(company[1], batch.write_history(50, tmp_path / "crm", suffix))
     assert took.seconds > 0
     assert 0.05 < took.peak < 2
+
+
+def test_an_account_of_many_leads_is_timed():
+    assert accounts.cost(40, 2)[0] == 80
 
 
 def test_a_history_is_read_and_timed(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 from full_history import ONE_PER_SHAPE
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import feature_rows
 from strategies import END, attributes, histories, snapshots, touchpoints, transitions
@@ -58,6 +58,7 @@ def _dtype(spec):
     return pl.String if spec.is_category else pl.Float64
 
 
+@settings(max_examples=15)
 @given(histories(), snapshots(), touchpoints(), transitions(), attributes())
 def test_the_future_cannot_change_the_past(compute, history, snaps, touches, moves, changes):
     end = snaps.frame["as_of"].max()
@@ -71,6 +72,7 @@ def test_the_future_cannot_change_the_past(compute, history, snaps, touches, mov
     assert compute(ONE_PER_SHAPE, history, snaps).equals(compute(ONE_PER_SHAPE, longer, snaps))
 
 
+@settings(max_examples=15)
 @given(histories(), snapshots(), st.integers(-50 * DAY, 50 * DAY))
 def test_only_ages_matter(compute, history, snaps, shift):
     times = pl.selectors.by_name("occurred_at", "known_at", "created_at", "as_of", require_all=False)
@@ -80,6 +82,7 @@ def test_only_ages_matter(compute, history, snaps, shift):
     assert rows.equals(compute(ONE_PER_SHAPE, history, snaps))
 
 
+@settings(max_examples=15)
 @given(histories(), snapshots(), st.integers(0, 9))
 def test_row_order_is_irrelevant(compute, history, snaps, seed):
     shuffled = history.map_frames(lambda frame: frame.sample(fraction=1, shuffle=True, seed=seed))

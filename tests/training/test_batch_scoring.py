@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import polars as pl
@@ -14,9 +15,10 @@ from features.cohort import open_lead_snapshots
 from features.ingest.partitions import assign_partitions, read_partitioned
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
+from models import artifact
 from models.score_parts import PART_COLUMNS, PartScales, parts_to_frame
 from training import batch_scoring
-from training.batch_scoring import ScoringError, ScoringOptions, score_flat, score_history
+from training.batch_scoring import ScoringError, ScoringOptions, Workers, score_flat, score_history
 from training.config.settings import load_config
 from training.data.dataset import compute_feature_rows, flat_features, flat_rows
 from training.file_output import frame_writer
@@ -100,6 +102,42 @@ def test_a_history_scored_in_parts_equals_all_at_once(crm, tmp_path, monkeypatch
     monkeypatch.setattr(batch_scoring, "PART_LEADS", size)
     score_history(model, config, ScoringOptions(tmp_path / "scores.parquet"), print)
     assert pl.read_parquet(tmp_path / "scores.parquet").sort("lead_id").equals(want)
+
+
+@pytest.mark.slow
+def test_any_number_of_processes_writes_the_same_files(crm, tmp_path, monkeypatch):
+    config, _, model = crm
+    artifact.save(model, tmp_path / "model")
+    loaded = artifact.load(tmp_path / "model")
+    monkeypatch.setattr(batch_scoring, "PART_LEADS", 90)
+    for count in (1, 2):
+        options = ScoringOptions(
+            tmp_path / f"{count}.csv", reasons=2, contributions=tmp_path / f"{count}.parquet", dates=True
+        )
+        score_history(loaded, config, options, print, Workers(count, tmp_path / "model"))
+    for suffix in ("csv", "parquet"):
+        assert (tmp_path / f"1.{suffix}").read_bytes() == (tmp_path / f"2.{suffix}").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_part_that_fails_is_named_and_the_others_go_on(crm, tmp_path, monkeypatch):
+    config, _, model = crm
+    artifact.save(model, tmp_path / "model")
+    monkeypatch.setattr(batch_scoring, "PART_LEADS", 150)
+    read, lines = batch_scoring.read_partitioned, []
+
+    @contextmanager
+    def with_a_bad_part(*args, **kwargs):
+        with read(*args, **kwargs) as parts:
+            parts.parts[1]._leads.write_bytes(b"no leads")
+            yield parts
+
+    monkeypatch.setattr(batch_scoring, "read_partitioned", with_a_bad_part)
+    options = ScoringOptions(tmp_path / "scores.csv")
+    with pytest.raises(ScoringError, match=r"1 of 3 parts could not be scored, .*: part 2 of 3: "):
+        score_history(model, config, options, lines.append, Workers(2, tmp_path / "model"))
+    assert not (tmp_path / "scores.csv").exists()
+    assert sum("leads scored" in line for line in lines) == 2
 
 
 def test_fit_and_engagement_of_a_file_are_those_of_the_model(crm, tmp_path, monkeypatch):

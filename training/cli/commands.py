@@ -159,6 +159,9 @@ def score(
             callback=writable_path,
         ),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that score parts of a history at the same time.", min=1)
+    ] = 1,
     lang: Lang = "en",
     project: ProjectName = None,
     json_: Json = None,
@@ -167,7 +170,7 @@ def score(
     _require_leads(leads, config)
     folder = resolve_model_dir(model, project)
     from models.artifact import load as load_model
-    from training.batch_scoring import ScoringOptions, score_flat, score_history
+    from training.batch_scoring import ScoringOptions, Workers, score_flat, score_history
     from training.config.settings import load_config
 
     loaded = load_model(folder)
@@ -186,7 +189,8 @@ def score(
         if leads is not None:
             scored = score_flat(loaded, leads, options, say)
         else:
-            scored = score_history(loaded, load_config(config or Path("leadloop.toml")), options, say)
+            settings = load_config(config or Path("leadloop.toml"))
+            scored = score_history(loaded, settings, options, say, Workers(workers, folder))
     for line in scored.in_words(out):
         print_status(line)
     print_next(f"leadloop push CRM --scores {out} shows what it would send to your CRM")

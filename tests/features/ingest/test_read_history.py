@@ -350,3 +350,11 @@ def test_touchpoints_that_go_on_are_no_plans(tmp_path):
     reading = read_history(crm_with_planned(tmp_path, later), NOW_2025)
     assert reading.history.observed_until > NOW_2025 - 120 * DAY
     assert not any("planned" in notice for notice in reading.notices)
+
+
+def test_an_account_that_is_hardly_a_company_is_named_and_kept(mapping, monkeypatch):
+    assert not any("account" in notice for notice in read_history(mapping, NOW).notices)
+    monkeypatch.setattr("features.ingest.read_history.LARGE_ACCOUNT", 1)
+    reading = read_history(mapping, NOW)
+    assert any("account 'A' has 2 of the 3 leads; if that is no company" in each for each in reading.notices)
+    assert reading.history.leads["account_id"].to_list() == ["A", "A", "B"]
