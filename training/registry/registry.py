@@ -290,9 +290,10 @@ def register_run(client: MlflowClient, run_id: str, name: str) -> ModelVersion:
 
 def _link_version(client: MlflowClient, model_id: str, version: ModelVersion) -> None:
     """Name the version on the page of the logged model: a server does, an embedded store does not."""
-    link = {"name": version.name, "version": str(version.version)}
+    number = int(version.version)
     links = json.loads(client.get_logged_model(model_id).tags.get(_VERSIONS, "[]"))
-    if link not in links:
+    if (version.name, number) not in {(link["name"], int(link["version"])) for link in links}:
+        link = {"name": version.name, "version": number}
         client.set_logged_model_tags(model_id, {_VERSIONS: json.dumps([*links, link])})
 
 

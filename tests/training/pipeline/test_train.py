@@ -186,7 +186,7 @@ def test_promotion_makes_the_run_champion(trained, store, tmp_path):
         [model] = client.search_logged_models([run.info.experiment_id])
         assert run.data.tags["leadloop.role"] == model.tags["leadloop.role"] == "champion"
         assert json.loads(model.tags["mlflow.modelVersions"]) == [
-            {"name": f"leadloop.{store.project}", "version": "1"}
+            {"name": f"leadloop.{store.project}", "version": 1}
         ]
         assert "ROC AUC" in model.tags["mlflow.note.content"]
         assert run.data.tags["leadloop.verdict"] == "may be promoted"

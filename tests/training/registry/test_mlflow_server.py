@@ -204,7 +204,7 @@ def test_a_server_shows_who_is_champion_and_who_was(server, flat, history, tmp_p
         model = client.get_logged_model(champion.source.removeprefix("models:/"))
         assert model.tags["leadloop.role"] == "champion"
         assert json.loads(model.tags["mlflow.modelVersions"]) == [
-            {"name": "leadloop.acme", "version": str(champion.version)}
+            {"name": "leadloop.acme", "version": int(champion.version)}
         ]
         assert client.get_registered_model("leadloop.acme").tags["leadloop.project"] == "acme"
     restore_champion(tracking=server)
