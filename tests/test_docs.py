@@ -103,7 +103,7 @@ def test_every_risk_of_the_owasp_list_is_held_by_tests():
 def test_it_builds_without_a_warning(site):
     built = {path.relative_to(site).with_suffix("").as_posix() for path in site.rglob("*.html")}
     assert {page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES} <= built
-    assert len([page for page in built if page.startswith("tutorial/notebooks/")]) == 4
+    assert len([page for page in built if page.startswith("tutorial/notebooks/")]) == 6
 
 
 @pytest.mark.slow

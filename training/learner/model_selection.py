@@ -124,6 +124,16 @@ class OutOfFold:
         """The weighted mean log-loss of ``log_odds`` (m,)."""
         return float(self.w @ log_loss_per_row(self.y, log_odds)) / float(self.w.sum())
 
+    def fold_log_losses(self, log_odds: NDArray[np.float64]) -> tuple[float, ...]:
+        """The weighted mean log-loss of ``log_odds`` (m,) in each fold."""
+        loss = np.bincount(self.fold, self.w * log_loss_per_row(self.y, log_odds))
+        return tuple((loss / np.bincount(self.fold, self.w)).tolist())
+
+    def round_log_losses(self) -> dict[int, float]:
+        """The weighted mean log-loss of the trees alone after each of ``stages`` rounds; none without."""
+        means = self.w @ self._tree_losses / self.w.sum()
+        return {stage: loss for stage, loss in zip(self.stages, means.tolist(), strict=True) if stage}
+
     def periods_agree(self, log_odds: NDArray[np.float64], reference: NDArray[np.float64]) -> bool:
         """Whether the folds of time agree that one prediction is better than a ``reference``.
 

@@ -232,7 +232,12 @@ def fit_plugin_learner(
     out_of_fold = _cross_validate(rows, learner, seed, say)
     log_odds = {each.name: out_of_fold.nested_predictions(each) for each in (recipe, BASE_RATE)}
     scores = tuple(
-        RecipeScore(each, out_of_fold.log_loss(f), *out_of_fold.paired_difference(f, log_odds[name]))
+        RecipeScore(
+            each,
+            out_of_fold.log_loss(f),
+            *out_of_fold.paired_difference(f, log_odds[name]),
+            fold_log_losses=out_of_fold.fold_log_losses(f),
+        )
         for each, f in log_odds.items()
     )
     chosen = BASE_RATE if scores[1].log_loss <= scores[0].log_loss else recipe

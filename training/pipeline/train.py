@@ -26,6 +26,7 @@ from training.pipeline.messages import (
     metric_messages,
     warning_messages,
 )
+from training.pipeline.tracked_charts import draw_interactive_page
 from training.pipeline.tracked_items import describe_run
 from training.points.distillation import learn_points
 from training.points.learned_table import FILE as POINTS
@@ -170,8 +171,9 @@ def run_training(  # noqa: PLR0913
         say(line)
     say(f"report written to {out / REPORT}")
     charts = [Text(f"plots/{name}", svg) for name, svg in plots(report, config.report.lang).items()]
+    charts.append(Text("plots/interactive.html", draw_interactive_page(report, fitted)))
     items = describe_run(config, fitted, model, measured, report, out, configuration)
-    run = log([*items, *charts, *evidence], tracking=store)
+    run = log([*items, *charts, *evidence], tracking=store, name=f"{card.label} {model.version}")
     say(f"run {run.run_id} tracked in {run.address}")
     return TrainingRun(fitted, model, out, measured, report, run)
 
