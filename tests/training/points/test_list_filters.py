@@ -114,6 +114,6 @@ def test_no_row_is_left_out_and_each_without_a_filter_has_a_reason(tool, lang):
 
 
 def test_a_value_read_out_of_a_column_is_no_field_of_the_tool():
-    spec = replace(INDUSTRY.spec, name="email.domain", extraction=ColumnExtraction("email", "domain"))
+    spec = replace(INDUSTRY.spec, name="email.domain", extraction=ColumnExtraction("email", "email_domain"))
     (only,) = list_filters(table(replace(INDUSTRY, spec=spec)), "hubspot")
     assert (only.filter, only.reason) == ("", "read out of email, which is no field of its own")
