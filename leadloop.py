@@ -116,9 +116,9 @@ def train(
 ) -> None:
     """Train a model, track the run and write a report. With --from-log, learn from what was served."""
     if handed_over and from_log is None:
-        usage_error("--handed-over is about a decision log; name it with --from-log")
+        usage_error("--handed-over needs a decision log; name it with --from-log")
     if from_log is not None and (source.leads is not None or holdout is not None):
-        usage_error("--from-log says what to learn from; leave --leads and --holdout out")
+        usage_error("--from-log replaces --leads and --holdout; leave them out")
     if from_log is None:
         source.check()
     from training.pipeline.train import resolve_tracking
@@ -173,7 +173,7 @@ def monitor(
 ) -> None:
     """Check whether a model is still accurate. Exit code 0 is healthy, 3 watch, 4 retrain."""
     if log is not None and (scores is not None or outcomes is not None):
-        usage_error("--log holds scores and outcomes; leave --scores and --outcomes out")
+        usage_error("--log replaces --scores and --outcomes; leave them out")
     if log is None and None in {scores, outcomes, id_, label}:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
     folder = _served_model_dir(model, project)

@@ -249,7 +249,7 @@ def _refuse_strangers(plan: HandoverPlan) -> None:
     for where, name in pairs:
         if plan.capacity_of(name) is None:
             known = (*plan.owners, *plan.teams)
-            msg = f"{where}: nobody called {name!r} is among the owners{suggest(name, known)}"
+            msg = f"{where}: no owner called {name!r} is among the owners{suggest(name, known)}"
             raise PlanError(msg)
 
 
@@ -264,7 +264,7 @@ def _exclusion(entry: Any) -> Exclusion:
         raise PlanError(msg)
     reason = _text(entry["reason"], "exclude.reason")
     if reason in _OWN_REASONS:
-        msg = f"exclude.reason: {reason!r} is what the service itself counts by; name this one otherwise"
+        msg = f"exclude.reason: {reason!r} is a reason of the service itself; choose another name"
         raise PlanError(msg)
     return Exclusion(reason, _text(entry["attribute"], "exclude.attribute"), values, words)
 

@@ -62,7 +62,7 @@ _FEW = 3
 _MISSING = Problem(
     404,
     "no_report",
-    "no report lies beside the model in charge; train it again, or write it with `leadloop report`",
+    "the model in charge has no report; write it with `leadloop report`, or train again",
 )
 
 # No checksum is about the report: in a sandbox it can show itself and save its tables, and nothing else.

@@ -123,7 +123,7 @@ def parse_time(value: object) -> int:
         never = "; where there is no date, leave the field out: 1900-01-01 and 9999-12-31 stand for none"
         is_number = isinstance(value, int) and abs(seconds) >= _MILLISECONDS
         hint = "; are these milliseconds? send seconds" if is_number else never
-        msg = f"times are read from the year 1900 until 2200, this one is outside{hint}"
+        msg = f"a time must lie between the years 1900 and 2200{hint}"
         raise ValueError(msg)
     return seconds
 

@@ -123,7 +123,7 @@ def test_check_lists_findings(place):
         (["points", "--leads", "leads.csv", *FLAT, "--out", "nowhere/x.csv"], "there is no folder"),
         (["report", "--out", "nowhere/x.html"], "there is no folder"),
         (["init", "leads.csv", "--out", "nowhere/x.toml"], "there is no folder"),
-        (["monitor", "--log", "x.db", "--html", "nowhere/x.html"], "there is no folder"),
+        (["monitor", "--log", "leads.csv", "--html", "nowhere/x.html"], "there is no folder"),
         (["decisions", "--out", "nowhere/x.csv"], "there is no folder"),
         (["check"], "--leads, --id and --label"),
         (["score", "--model", "nowhere", "--leads", "leads.csv", "--out", "x.csv"], "no model here"),

@@ -138,17 +138,28 @@ def cli_page() -> str:
             f"```text\n{usage}\n```\n",
             table(("argument", "what it is"), choices),
             table(("option", "what it is", "default"), (_option_row(p) for p in options)),
+            _examples(name.removeprefix("leadloop ")),
         ]
     return "\n".join(part for part in parts if part)
 
 
-_CLI_INTRODUCTION = """\
-Generated from the commands themselves; `leadloop COMMAND --help` prints the same. Lines for people go to
-standard error, results (`--json -`) to standard output. Exit code 0 is success, 2 is an input or option
-that cannot be used, 1 any other failure; `leadloop monitor`, `leadloop log replay` and `leadloop push` have
-codes of their own, named below.
+def _examples(name: str) -> str:
+    from training.cli.help import COMMAND_HELP  # noqa: PLC0415 - the other pages need no Typer
 
-`leadloop --version` prints the release.
+    lines = "\n".join(f"$ {line}" for line in COMMAND_HELP[name].examples)
+    return f"```console\n{lines}\n```\n"
+
+
+_CLI_INTRODUCTION = """\
+Generated from the commands themselves; `leadloop COMMAND -h` prints the same, in groups. Lines for people go to
+standard error, results (`--json -`) to standard output, so that `leadloop check --json - | jq` works.
+
+* `-q` prints errors and results only; `-v` adds times, log messages and the traceback of an error.
+* Work that takes longer shows a bar with the time left, on a terminal only. In a file or a pipe each step is a line.
+* A wrong option, a file that does not exist or a port in use is refused before any work begins, with exit code 2.
+* `leadloop --install-completion` completes commands and options in bash, zsh, fish and PowerShell. Open a new
+  terminal after it.
+* `leadloop --version` prints the release.
 """
 
 

@@ -68,7 +68,7 @@ _UNKNOWN = Problem(
 _BAD_PAGE = Problem(
     HTTPStatus.BAD_REQUEST,
     "invalid_value",
-    "this is no `next` of a page; leave it out for the first one",
+    "this is not the `next` of a page; leave it out for the first page",
     "after",
 )
 

@@ -39,7 +39,7 @@ _OF_DEFAULT_MODEL = frozenset(
 _UNSUPPORTED = Problem(
     HTTPStatus.BAD_REQUEST,
     "model_unsupported",
-    "only the default model ranks leads and is told their outcomes: leave model out of this address",
+    "only the default model has hand-overs and outcomes; leave model out of this address",
     "model",
 )
 _SEVERAL = Problem(

@@ -233,7 +233,7 @@ def estimate_call_effect(
             outcomes of the control group are not reported, or ``by`` names no feature.
     """
     if unknown := [name for name in by if name not in listed.columns]:
-        msg = f"no feature of the model is called {unknown[0]!r}"
+        msg = f"the model has no feature called {unknown[0]!r}"
         raise UnidentifiedEffectError(msg)
     randomised = listed.filter((pl.col("control_share") > 0) & (pl.col("control_share") < 1))
     if randomised.is_empty() or randomised["handed_over"].all() or not randomised["handed_over"].any():
@@ -283,10 +283,10 @@ def _require_leads(known: pl.DataFrame, waiting: int, share: float) -> None:
         return
     plan = leads_needed(_USUAL_RATE, WORTH_SEEING, share)
     msg = (
-        f"the time of {counts[0]:,} leads that were handed over and of {counts[1]:,} of the control group is "
-        f"over, {conversions:,} of them converted, and {waiting:,} are waiting: too few to say anything. At "
-        f"a control group of {share:.0%}, and where 20 % convert without a call, 5 points more take "
-        f"{plan.control:,} leads in the control group beside {plan.treated:,} handed over"
+        f"too few outcomes: {counts[0]:,} leads that were handed over and {counts[1]:,} of the control group "
+        f"have a final one, {conversions:,} of them converted, and {waiting:,} are waiting. To measure 5 "
+        f"percentage points more than 20% with a control group of {share:.0%} takes {plan.control:,} leads "
+        f"in the control group and {plan.treated:,} handed over"
     )
     raise UnidentifiedEffectError(msg)
 
@@ -298,9 +298,8 @@ def _require_outcomes_of_control(known: pl.DataFrame) -> None:
     if not control["reported"].any() and (1 - reported) ** control.height < _UNLIKELY:
         msg = (
             f"none of the {control.height:,} leads of the control group has an outcome, and {reported:.0%} "
-            "of the leads handed over have: if only a lead that is called can get one, nobody knows what "
-            "became of the others, and the effect cannot be told. Report what becomes of leads that nobody "
-            "calls; if you do and nothing came, add --all-reported"
+            "of the leads handed over have one. Without outcomes of leads that are not called, the effect "
+            "cannot be measured. Report these outcomes, too; if there were none, add --all-reported"
         )
         raise UnidentifiedEffectError(msg)
 

@@ -200,7 +200,7 @@ def score(
 def _require_leads(leads: Path | None, config: Path | None) -> None:
     """Refuse a command that reads leads where nothing says which."""
     if leads is None and config is None and not Path("leadloop.toml").is_file():
-        usage_error("nothing says which leads: name a file with --leads, or a configuration with --config")
+        usage_error("no leads are named: name a file with --leads, or a configuration with --config")
 
 
 _TOP = 200
@@ -235,7 +235,7 @@ def leads(
 ) -> None:
     """Write the call list as a page, best lead first."""
     if capacity_each is not None and owner is None:
-        usage_error("--capacity-each is about owners; name the column that says whose a lead is with --owner")
+        usage_error("--capacity-each counts leads by owner; name the column of the owner with --owner")
     _require_leads(leads, config)
     folder = resolve_model_dir(model, project)
     from models.artifact import load as load_model
@@ -339,7 +339,7 @@ def _table_of(folder: Path) -> LearnedScorecard:
     if not file.is_file():
         usage_error(
             f"{folder} has no points table: it is of an earlier release, or no condition was worth a point; "
-            " leave --model out to train and distil anew"
+            " leave out --model to train one"
         )
     return LearnedScorecard.from_json(file.read_text(encoding="utf-8"))
 
@@ -364,7 +364,7 @@ def _learn_table(source: SourceOptions, incumbent: Path | None) -> LearnedScorec
         fitted = train_model(dataset, config.training, say, config.plugins)
         table = learn_points(fitted, today, config.training.seed)
     if table is None:
-        msg = "no condition on these leads is worth a point: there is no table to write"
+        msg = "no condition on these leads is worth a point, so there is no points table"
         raise NoLabelledRowsError(msg)
     return table
 
@@ -407,7 +407,7 @@ def promote(
 ) -> None:
     """Make a model the champion if it is no worse. Services that follow it load it."""
     if bool(run) == back:
-        usage_error("name the run to promote, or --back to return to the champion before")
+        usage_error("name the run to promote, or use --back for the earlier champion")
     if run and not Path(run).is_dir() and not _RUN_ID.fullmatch(run):
         usage_error(f"{run} is neither a folder nor a tracked run; name what `leadloop train` printed")
     from training.registry.promotion import promote_model, rollback

@@ -129,11 +129,13 @@ def show_progress(work: str, unit: str = "") -> Iterator[Callable[[str], None]]:
 
         def report(line: str) -> None:
             if isinstance(line, Step):
-                bar.update(
-                    task, description=str(line) if not unit else work, completed=line.done, total=line.total
-                )
-            else:
-                console.print(line, markup=False, soft_wrap=True)
+                # A new series of steps has its own time left.
+                move = bar.update if line.done else bar.reset
+                move(task, description=work if unit else str(line), completed=line.done, total=line.total)
+                return
+            console.print(line, markup=False, soft_wrap=True)
+            if not unit:
+                bar.reset(task, description=work, total=None)
 
         yield report
 

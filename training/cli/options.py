@@ -263,11 +263,11 @@ class SourceOptions:
         """Refuse options that contradict each other or say too little, before anything heavy is imported."""
         if self.leads is None and self.config is None and not Path("leadloop.toml").is_file():
             usage_error(
-                "nothing says what to read: name a flat export with --leads, --id and --label, "
+                "no data are named: name a flat export with --leads, --id and --label, "
                 "or a configuration with --config (`leadloop init FILES...` drafts leadloop.toml)"
             )
         if self.leads is not None and self.config is not None:
-            usage_error("--leads and --config both say what to read; name one")
+            usage_error("--leads and --config cannot be combined; name one of them")
         if self.leads is not None and self.label is None:
             usage_error("--label is missing: name the column with the outcome")
 

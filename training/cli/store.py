@@ -97,7 +97,7 @@ def parse_interval(text: str) -> int:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if seconds < 1:
-        msg = "tables are read every second at most"
+        msg = "the shortest interval is 1 s; write a longer one, such as 5m"
         raise ConfigError(msg)
     return seconds
 
@@ -125,7 +125,7 @@ def repeat(
         except transient as error:
             if interval is None:
                 raise
-            say(f"the store is as it was, and the tables are read again in {interval:,} s: {error}")
+            say(f"the store is unchanged; next attempt in {interval:,} s: {error}")
         if interval is None:
             return
         sleep(max(0.0, started + interval - time.monotonic()))

@@ -59,10 +59,10 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         if wrong := [name for name, cost in self.costs.items() if cost < 0]:
-            msg = f"costs of {wrong[0]!r} are what was spent; they cannot be below 0"
+            msg = f"costs of {wrong[0]!r} cannot be negative; write what was spent, or leave the line out"
             raise ValueError(msg)
         if self.hours_per_call is not None and self.hours_per_call <= 0:
-            msg = "hours_per_call must be above 0; leave it out where nobody knows"
+            msg = "hours_per_call must be above 0; leave it out if it is not known"
             raise ValueError(msg)
 
 
@@ -220,7 +220,7 @@ class FunnelConfig:
             msg = f"the target {self.target!r} cannot also be a closed end"
             raise ValueError(msg)
         if both := [stage for stage in self.reopen if stage in (self.target, *self.closed)]:
-            msg = f"{both[0]!r} cannot both open a lead again and end its way"
+            msg = f"{both[0]!r} cannot stand in both reopen and closed (or target)"
             raise ValueError(msg)
 
 
@@ -289,13 +289,13 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.capacity is not None and self.capacity_share is not None:
-            msg = "capacity and capacity_share say the same; choose one"
+            msg = "capacity and capacity_share set the same limit; keep one of them"
             raise ValueError(msg)
         if self.capacity_share is not None and not 0 < self.capacity_share <= 1:
-            msg = "capacity_share is a share: above 0 and at most 1"
+            msg = "capacity_share must be above 0 and at most 1"
             raise ValueError(msg)
         if self.learner is not None and self.monotone:
-            msg = "monotone is kept by the default learner only; leave out either monotone or learner"
+            msg = "monotone works with the default learner only; leave out monotone or learner"
             raise ValueError(msg)
 
 
@@ -316,7 +316,7 @@ class QuarantineConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_share <= 1:
-            msg = "max_share is a share: between 0 and 1"
+            msg = "max_share must be between 0 and 1"
             raise ValueError(msg)
 
 

@@ -236,7 +236,7 @@ def dataset_from_log(
         EmptyLogError: No decision has a label.
     """
     if frames.by_chance and weights == "ipcw":
-        msg = 'hand-overs have weights of their own; leave weights = "ipcw" out of [training]'
+        msg = 'hand-overs bring their own weights; leave weights = "ipcw" out of [training]'
         raise ConflictingWeightsError(msg)
     decisions = label_decisions(frames, definition)
     rows = select_labelled(decisions.rows.with_columns(as_of="at"), decisions.until, weights).sort(

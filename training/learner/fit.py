@@ -220,7 +220,7 @@ class _FittedLearner:
 
 def _fit_learner(rows: TrainingRows, seed: int, say: Progress) -> _FittedLearner:
     if not 0 < rows.y[rows.validation_rows].sum() < len(rows.validation_rows):
-        msg = "the label has only one outcome in these rows: there is nothing to tell apart"
+        msg = "the label has only one outcome in these rows: a model needs both"
         raise ValueError(msg)
     out_of_fold = cross_validate(rows, seed, say)
     choice, predictions = _score_recipes(out_of_fold)

@@ -183,7 +183,7 @@ def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
     out_of_fold = plan.predict(small, seed, say)
     if large.log_loss >= small.log_loss:
         return out_of_fold
-    say("larger trees look better on the last fold: trying them on all")
+    say("larger trees are better on the last fold; trying them on all folds")
     challenger = plan.predict(large, seed, say)
     larger, smaller = challenger.nested_predictions(BLEND), out_of_fold.nested_predictions(BLEND)
     gain, error = out_of_fold.paired_difference(smaller, larger)

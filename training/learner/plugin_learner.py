@@ -137,7 +137,7 @@ class PluginLearner:
         p = self.probability(part.learner, columns)
         if (deviation := float(np.abs(expit(part.log_odds(columns)) - p).max())) > EXACT:
             self.plugin.refuse(
-                "base and contributions are log-odds that come to another probability than predict_proba(), "
+                "base and contributions are log-odds of another probability than predict_proba(), "
                 f"by up to {deviation:.2g}; reasons must add up to the score to {EXACT:g}"
             )
         sample = columns[:: 1 + len(columns) // TRIED]
@@ -160,7 +160,9 @@ class PluginLearner:
             self.plugin.refuse("to_files() should be a dictionary of plain file names and texts")
         restored = replace(part, learner=self._unfitted().from_files(files))
         if not np.array_equal(restored.log_odds(sample), part.log_odds(sample)):
-            self.plugin.refuse("what from_files() makes of to_files() predicts something else than before")
+            self.plugin.refuse(
+                "the learner that from_files() reads from to_files() predicts something else than before"
+            )
 
     def _unfitted(self) -> Any:
         classifier = self.plugin.call()
@@ -222,7 +224,7 @@ def fit_plugin_learner(
         ValueError: The rows do not hold both outcomes.
     """
     if not 0 < rows.y[rows.validation_rows].sum() < len(rows.validation_rows):
-        msg = "the label has only one outcome in these rows: there is nothing to tell apart"
+        msg = "the label has only one outcome in these rows: a model needs both"
         raise ValueError(msg)
     say, name = progress or (lambda _: None), learner.plugin.name
     recipe = Recipe(name, linear=True, trees=False)

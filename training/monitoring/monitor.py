@@ -192,7 +192,7 @@ def _split_windows(
     if last is None:
         return by_month(scores), scores
     if AT not in scores.columns or scores[AT].null_count() == scores.height:
-        msg = "the scores have no date, so nobody knows which are the last; name one of the outcomes (--time)"
+        msg = "the scores have no date, which --last needs; name a date column of the outcomes (--time)"
         raise SourceError(msg)
     before, late = split_recent(scores, last)
     return [(Message("monitor.before"), before), (Message("monitor.last_days", days=last), late)], late

@@ -154,7 +154,7 @@ def run_training(  # noqa: PLR0913
     evidence = save_promotion_evidence(fitted, model, out, store, say)
     inputs = report_input(fitted, model, config.training.seed, report_settings(config))
     inputs = replace(inputs, fairness=fairness)
-    say("learning a points table that says nearly the same")
+    say("distilling the model into a points table")
     inputs = replace(inputs, learned=learn_points(fitted, inputs.company.points, config.training.seed))
     _save_points(inputs.learned, out / MODEL / POINTS)
     report = replace(
@@ -250,7 +250,7 @@ def evaluate_holdout(
 def _outcomes(dataset: Dataset, config: Config, holdout: Path) -> FlatExport:
     """The holdout file, with the columns typed as in the training data."""
     if config.flat is None:
-        msg = "a holdout file goes with a flat export; a history judges itself on its later leads"
+        msg = "--holdout needs a flat export; a history is measured on its own later leads"
         raise ConfigError(msg)
     columns = FlatColumns.from_features(dataset.features)
     mapping = FlatMapping(

@@ -135,16 +135,16 @@ def distil_points(
     """
     say = progress or (lambda _: None)
     if fitted.model.card.recipe == BASE_RATE.name:
-        msg = "the model knows no more than the base rate: there are no points to be given for anything"
+        msg = "the model is no better than the base rate, so no condition is worth points"
         raise NoLabelledRowsError(msg)
     places = _choose_rows(fitted, seed)
     data = _distillation_data(fitted, incumbent, places)
     predictions = _predict_held_out(data, fitted, places, seed, say)
-    say("learning the table itself")
+    say("learning the final table")
     probabilities = fitted.model.score_frame(fitted.dataset.rows[places])["probability"].to_numpy()
     table = _fit_table(data, np.arange(len(places)), probabilities)
     if not table.rows:
-        msg = "no condition on these leads is worth a point: there is no table to be written"
+        msg = "no condition on these leads is worth a point, so there is no points table"
         raise NoLabelledRowsError(msg)
     return _summarise(fitted, table, predictions)
 

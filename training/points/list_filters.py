@@ -154,7 +154,8 @@ def _days(seconds: int | None) -> int | None:
 
 def _hubspot(events: _Events) -> str:
     span = "" if events.days is None else f" in the last {events.days} days"
-    return f"Event {events.kind} has been completed at least {events.times} times{span}"
+    times = "once" if events.times == 1 else f"{events.times} times"
+    return f"Event {events.kind} has been completed at least {times}{span}"
 
 
 def _mautic(events: _Events) -> str:

@@ -136,7 +136,7 @@ def save_promotion_evidence(
         evidence = collect_evidence(fitted, model, why)
     say(in_words(evidence.comparison or evidence.not_comparable or no_champion()))
     if evidence.not_comparable and evidence.not_comparable.because != "no champion":
-        say("`leadloop promote` will compare what both runs said of rows held out from them")
+        say("`leadloop promote` will compare both models on rows held out from both")
     save_evidence(out, evidence, held_out_predictions(fitted))
     return [*_artifacts(out), _verdict_tag(evidence)]
 
@@ -248,7 +248,7 @@ def in_words(comparison: Comparison | NotComparable) -> str:
 
 def _decide_case(case: _Case, gate: PromotionGate) -> GateDecision:
     if case.challenger is None:
-        msg = "nothing was kept of how it was judged; train it again with this leadloop"
+        msg = "its held-out predictions were not saved; train it again with this release"
         return GateDecision((msg,))
     return decide(case.challenger.evidence, _compare_case(case, case.challenger), gate)
 

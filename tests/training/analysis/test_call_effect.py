@@ -119,21 +119,21 @@ def test_without_a_control_group_it_is_refused_with_what_it_takes(company, share
 
 
 def test_too_few_leads_are_refused_with_what_it_takes(company):
-    with pytest.raises(UnidentifiedEffectError, match=r"too few to say anything.*leads in the control group"):
+    with pytest.raises(UnidentifiedEffectError, match=r"too few outcomes.*leads in the control group"):
         replace(company, listed=company.listed.head(60)).effect()
 
 
 def test_outcomes_of_called_leads_alone_are_refused(company):
     control = company.listed.filter(~pl.col("handed_over"))["lead_id"]
     silent = company.outcomes.filter(~pl.col("lead_id").is_in(control.implode()))
-    with pytest.raises(UnidentifiedEffectError, match="only a lead that is called can get one"):
+    with pytest.raises(UnidentifiedEffectError, match="Without outcomes of leads that are not called"):
         replace(company, outcomes=silent).effect()
     effect = replace(company, outcomes=silent).effect(all_reported=True)
     assert effect.rates[1] == 0
 
 
 def test_a_feature_that_is_none_is_refused(company):
-    with pytest.raises(UnidentifiedEffectError, match="no feature of the model is called 'regoin'"):
+    with pytest.raises(UnidentifiedEffectError, match="the model has no feature called 'regoin'"):
         company.effect(by=["regoin"])
 
 
