@@ -57,7 +57,8 @@ def rows(inputs, report):
 
     def of(lead):
         return tuple(
-            place(column.values, attributes[lead][column.spec.of]) for column in (slices.segment, slices.channel)
+            place(column.values, attributes[lead][column.spec.of])
+            for column in (slices.segment, slices.channel)
         )
 
     never = np.iinfo(np.int64).max
@@ -106,7 +107,9 @@ def test_every_figure_of_every_filter_is_that_of_its_rows(report, rows):
         own = [row for row in leads if fits(row, chosen)]
         old = [row for row in own if row["old"]]
         assert figures.leads == len(own)
-        assert figures.entered == tuple(sum(row["entered"][i] for row in own) for i in range(len(slices.stages)))
+        assert figures.entered == tuple(
+            sum(row["entered"][i] for row in own) for i in range(len(slices.stages))
+        )
         assert figures.rate == (wilson_interval(sum(r["won"] for r in old), len(old)) if old else None)
         for place, channel in zip((*range(len(slices.channel.values)), OTHER), figures.channels, strict=True):
             assert channel.leads == sum(row["cell"][2] == place for row in own)
