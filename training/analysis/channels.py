@@ -399,11 +399,9 @@ def pipeline_values(inputs: ReportInput) -> pl.DataFrame | None:
     leads, attributes = inputs.history.leads, inputs.history.attributes
     if column in leads.columns:
         amounts = leads.select("lead_id", amount=pl.col(column).cast(pl.Float64, strict=False))
-    elif attributes is not None:
+    else:
         newest = attributes.filter(pl.col("name") == column).sort("known_at", maintain_order=True)
         amounts = newest.group_by("lead_id").agg(amount=pl.col("number").last())
-    else:
-        return None
     won = pl.DataFrame({"lead_id": entries.lead_id.filter(pl.Series(entries.won))})
     return won.join(amounts.drop_nulls(), on="lead_id")
 

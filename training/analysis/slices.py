@@ -91,7 +91,7 @@ class ChannelRate:
 
 @dataclass(frozen=True, slots=True)
 class GroupRate:
-    """Scores of a tenth of all probabilities, their mean prediction and the observed rate; None without any."""
+    """Scores of a tenth of all probabilities, mean prediction and observed rate; None without any."""
 
     rows: int
     forecast: float | None
@@ -290,16 +290,16 @@ def _with_column(
                 {"value": values, name: range(len(values))}, schema_overrides={name: pl.Int64}
             )
             codes = known.join(places, on="value").select("lead_id", name)
-            return (
-                SlicedColumn(spec, tuple(values)),
-                *(
-                    frame.join(codes, on="lead_id", how="left", maintain_order="left").with_columns(
-                        pl.col(name).fill_null(OTHER)
-                    )
-                    for frame in (leads, scores)
-                ),
-            )
-    return None, *(frame.with_columns(pl.lit(OTHER).alias(name)) for frame in (leads, scores))
+            column = SlicedColumn(spec, tuple(values))
+            return column, _with_places(leads, name, codes), _with_places(scores, name, codes)
+    other = pl.lit(OTHER).alias(name)
+    return None, leads.with_columns(other), scores.with_columns(other)
+
+
+def _with_places(frame: pl.DataFrame, name: str, codes: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the places of their leads' values in the column ``name``."""
+    joined = frame.join(codes, on="lead_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col(name).fill_null(OTHER))
 
 
 def _start(period: Period) -> pl.Expr:
@@ -325,4 +325,7 @@ def _with_period(frame: pl.DataFrame, period: Period, periods: tuple[int, ...]) 
 
 
 def _packed(frame: pl.DataFrame) -> str:
-    return ";".join(",".join(f"{number:g}" if isinstance(number, float) else str(number) for number in row) for row in frame.iter_rows())
+    return ";".join(
+        ",".join(f"{number:g}" if isinstance(number, float) else str(number) for number in row)
+        for row in frame.iter_rows()
+    )

@@ -375,17 +375,66 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Where to write the page.", metavar="FILE", callback=writable_path)
     ] = None,
+    *,
+    board: Annotated[
+        bool, typer.Option("--board", help="Write the board page alone: one screen, one sheet of A4.")
+    ] = False,
+    xlsx: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write all tables to an Excel file instead of the page, with a sheet for each.",
+            metavar="FILE",
+            callback=writable_path,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Print what changed beyond chance since the last report in the folder (last), or since "
+            "another report.json.",
+            metavar="last|FILE",
+        ),
+    ] = None,
+    email: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write this digest as an HTML e-mail, and as text beside it.",
+            metavar="FILE",
+            callback=writable_path,
+        ),
+    ] = None,
     json_: Json = None,
 ) -> None:
-    """Write the report of a run again, for example in German."""
+    """Write the report of a run again: in German, its board page alone, its tables, or what changed."""
     if not (run / "report.json").is_file():
         usage_error(f"{run / 'report.json'} does not exist; `leadloop train --out {run}` writes it")
-    from training.pipeline.train import rerender_report
+    from training.file_output import write_text
+    from training.pipeline.train import LAST, REPORT_DATA, digest_report, read_report, rerender_report
 
-    with show_progress("writing the report"):
-        page = rerender_report(run, out or run / "report.html", lang)
-    print_status(f"report written to {page}; open it in a browser")
-    print_result({"report": str(page), "lang": lang}, json_)
+    written: dict[str, str] = {}
+    if since is not None or email is not None:
+        digest = digest_report(run, since or LAST, lang)
+        if email is None:
+            typer.echo(digest.to_text(), nl=False)
+        else:
+            text = email.with_suffix(".txt")
+            write_text(email, digest.to_html(lang))
+            write_text(text, digest.to_text())
+            written |= {"email": str(email), "text": str(text)}
+            print_status(f"digest written to {email} and {text}")
+    if xlsx is not None:
+        from training.report.workbook import write_workbook
+
+        write_workbook(read_report(run / REPORT_DATA), xlsx, lang)
+        written["xlsx"] = str(xlsx)
+        print_status(f"tables written to {xlsx}")
+    if board or out is not None or (xlsx, since, email) == (None, None, None):
+        page = out or run / ("board.html" if board else "report.html")
+        with show_progress("writing the report"):
+            page = rerender_report(run, page, lang, board=board)
+        written["report"] = str(page)
+        print_status(f"{'board page' if board else 'report'} written to {page}; open it in a browser")
+    print_result(written | {"lang": lang}, json_)
 
 
 _RUN_ID = re.compile(r"[0-9a-fA-F]{32}")

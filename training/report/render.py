@@ -92,7 +92,9 @@ def _board(report: Report, lang: Lang) -> Markup:
     """The board page in ``lang``."""
     t = translator(lang).with_names(report.card.names)
     views = {"summary": BLOCKS["summary"](report, t)}
-    html = environment().get_template("board.html").render(report=report, t=t, languages=LANGUAGES, views=views)
+    html = (
+        environment().get_template("board.html").render(report=report, t=t, languages=LANGUAGES, views=views)
+    )
     return Markup(html)  # noqa: S704  # escaped by the template
 
 

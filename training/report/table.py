@@ -15,6 +15,7 @@ from training.report.translator import FormattedNumber
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from training.analysis.lead_lists import LeadList
     from training.report.translator import Translator
 
 Row = tuple[str, ...]
@@ -33,6 +34,7 @@ class Table:
         rows: The cells.
         is_text: Whether cells are sentences rather than figures.
         muted_rows: Indices of grey rows: too few leads to be read as figures.
+        leads: The leads of each of the first rows, where the company allows their ids on the page.
     """
 
     caption: str
@@ -40,6 +42,7 @@ class Table:
     rows: tuple[Row, ...]
     is_text: bool = False
     muted_rows: frozenset[int] = frozenset()
+    leads: tuple[LeadList, ...] = ()
 
     @property
     def file(self) -> str:
@@ -90,9 +93,12 @@ def _heads(head: str, width: int, t: Translator) -> Iterator[str]:
 
 def _cells(cell: str, width: int) -> Iterator[str | FormattedNumber | None]:
     """One cell as the ``width`` cells of its column."""
-    numbers = [FormattedNumber(cell, figure) for figure in _figures(cell)]
-    yield from numbers or [cell]
-    yield from [None] * (width - max(len(numbers), 1))
+    figures = _figures(cell)
+    if figures:
+        yield from (FormattedNumber(cell, figure) for figure in figures)
+    else:
+        yield cell
+    yield from [None] * (width - max(len(figures), 1))
 
 
 def _text(cell: str | FormattedNumber | None, point: str) -> str:

@@ -140,7 +140,7 @@ def test_a_real_report_is_whole_silent_and_can_be_used(browser, report):
 def test_every_download_of_a_real_report_holds_its_table(browser, report):
     with open_page(browser, report[0] / "report.html") as page:
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-        # The matrix of fit and engagement is the table below it once more, in two dimensions; filters fill theirs.
+        # The matrix of fit and engagement is the table below it in two dimensions; filters have theirs.
         tables = page.locator("table:not(.matrix table, [data-of])")
         saved = page.locator("a[download]")
         assert tables.count() == saved.count() > 5

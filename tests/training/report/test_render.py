@@ -18,8 +18,8 @@ from features.spec import DisplayText, FeatureSet
 from models.metrics import Interval
 from training.leakage.checks import AHEAD, CHECKS, ORIGINS
 from training.report.charts.vega import PALETTE
-from training.report.layout import BLOCKS, OPENED, history_only_sections, missing_reason
-from training.report.render import environment, render, render_board
+from training.report.layout import BLOCKS, history_only_sections, missing_reason
+from training.report.render import environment, render
 from training.report.report import build_report
 from training.report.table import Table
 from training.report.translator import translator
@@ -81,7 +81,7 @@ def shown(html):
     return re.sub(r"<template.*</template>", "", html, flags=re.DOTALL)
 
 
-def test_every_section_is_there_once_in_order_or_its_title_with_the_reason(page, html, report):
+def test_every_section_is_there_once_in_order_or_its_title_with_the_reason(page, report):
     missing = {block: reason for block in BLOCKS if (reason := missing_reason(report, block))}
     [lang] = [attrs["lang"] for attrs in page.attributes("html")]
     text, t = " ".join(page.text), translator(lang)

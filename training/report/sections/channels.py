@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from training.analysis.channels import Channels
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from features.spec import FeatureSpec
     from training.analysis.channels import Channel, ChannelBreakdown, CostPerSql
+    from training.analysis.lead_lists import LeadList
     from training.report.report import Report
     from training.report.translator import Translator
     from training.stats.significance import Verdict
@@ -37,8 +39,10 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     return {
         "lead": t("channels.adjusted" if channels.adjusted else "channels.unadjusted"),
         "dimensions": [
-            _breakdown_view(breakdown, title, t)
-            for breakdown, title in zip(channels.dimensions, channel_titles(channels, t), strict=True)
+            _breakdown_view(breakdown, title, report.lead_lists.get(f"channels.{number}", ()), t)
+            for number, (breakdown, title) in enumerate(
+                zip(channels.dimensions, channel_titles(channels, t), strict=True)
+            )
         ],
         "unknown": ", ".join(channels.unknown),
     }
@@ -81,7 +85,9 @@ def channel_titles(channels: Channels, t: Translator) -> list[str]:
     ]
 
 
-def _breakdown_view(breakdown: ChannelBreakdown, title: str, t: Translator) -> dict[str, Any]:
+def _breakdown_view(
+    breakdown: ChannelBreakdown, title: str, leads: tuple[LeadList, ...], t: Translator
+) -> dict[str, Any]:
     marks = [
         ForestRow(
             _name(channel, breakdown.spec, t), t.interval(channel.ratio, 2), channel.ratio, channel.verdict
@@ -98,7 +104,7 @@ def _breakdown_view(breakdown: ChannelBreakdown, title: str, t: Translator) -> d
             matured=t.number(breakdown.matured),
             rate=t.rate(breakdown.rate),
         ),
-        "table": _table(breakdown, title, t),
+        "table": replace(_table(breakdown, title, t), leads=leads),
     }
 
 
@@ -156,7 +162,7 @@ def _table(breakdown: ChannelBreakdown, title: str, t: Translator) -> Table:
 def board_table(
     breakdown: ChannelBreakdown, chosen: Sequence[Channel], title: str, target: str, t: Translator
 ) -> Table:
-    """The chosen channels: leads, conversion rate, and cost per SQL and pipeline value where they are given."""
+    """The chosen channels: leads, conversion rate, and where given cost per SQL and pipeline value."""
     columns: dict[str, Callable[[Channel], str]] = {
         t("channels.channel"): lambda channel: _name(channel, breakdown.spec, t),
         t("channels.leads"): lambda channel: t.number(channel.leads),

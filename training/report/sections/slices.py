@@ -1,4 +1,4 @@
-"""The section that filters by period, segment and channel: choices, and tables that the page's script fills."""
+"""The section that filters by period, segment and channel: choices, and tables that the script fills."""
 
 from __future__ import annotations
 

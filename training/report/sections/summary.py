@@ -30,10 +30,10 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     """Build the context of ``summary.html``, the board page.
 
     Returns:
-        headline and looks (sentences), contrast (chart), steps (recommendations), channels (table with channels_reading,
-        or None), funnel (chart with funnel_reading, or None), trust
-        (sentences), warnings (code and sentence), better (whether the model is worthwhile) and half_days
-        (days to half of the conversions, or None).
+        headline and looks (sentences), contrast (chart), steps (recommendations), channels (table with
+        channels_reading, or None), funnel (chart with funnel_reading, or None), trust (sentences), warnings
+        (code and sentence), better (whether the model is worthwhile) and half_days (days to half of the
+        conversions, or None).
     """
     half = report.summary.leads.half
     return {
@@ -58,7 +58,9 @@ def _channels(report: Report, t: Translator) -> dict[str, Any]:
     named = list(zip(analysis.dimensions, channel_titles(analysis, t), strict=True))
     breakdown, title = next((each for each in named if each[0].whole), named[0])
     largest = sorted(breakdown.channels, key=lambda channel: (channel.pooled > 0, -channel.leads))
-    reading = "channels.board_costs" if any(channel.cost for channel in largest) else "channels.board_no_costs"
+    reading = (
+        "channels.board_costs" if any(channel.cost for channel in largest) else "channels.board_no_costs"
+    )
     return {
         "channels": board_table(breakdown, largest[:MOST_CHANNELS], title, _target(report, t), t),
         "channels_reading": t(reading),
