@@ -317,7 +317,7 @@ def report(
 ) -> None:
     """Write the report of a run again: in German, its board page alone, its tables, or what changed."""
     from training.file_output import write_text
-    from training.pipeline.train import LAST, REPORT_DATA, digest_report, read_report, rerender_report
+    from training.pipeline.train import LAST, REPORT_DATA, digest_report, read_report_data, rerender_report
 
     if since is not None or email is not None:
         digest = digest_report(run, since or LAST, lang)
@@ -331,7 +331,7 @@ def report(
     if xlsx is not None:
         from training.report.workbook import write_workbook
 
-        write_workbook(read_report(run / REPORT_DATA), xlsx, lang)
+        write_workbook(read_report_data(run / REPORT_DATA), xlsx, lang)
         print_status(f"tables written to {xlsx}")
     if board or out is not None or (xlsx, since, email) == (None, None, None):
         page = rerender_report(
