@@ -409,7 +409,7 @@ def report(
     if not (run / "report.json").is_file():
         usage_error(f"{run / 'report.json'} does not exist; `leadloop train --out {run}` writes it")
     from training.file_output import write_text
-    from training.pipeline.train import LAST, REPORT_DATA, digest_report, read_report, rerender_report
+    from training.pipeline.train import LAST, REPORT_DATA, digest_report, read_report_data, rerender_report
 
     written: dict[str, str] = {}
     if since is not None or email is not None:
@@ -425,7 +425,7 @@ def report(
     if xlsx is not None:
         from training.report.workbook import write_workbook
 
-        write_workbook(read_report(run / REPORT_DATA), xlsx, lang)
+        write_workbook(read_report_data(run / REPORT_DATA), xlsx, lang)
         written["xlsx"] = str(xlsx)
         print_status(f"tables written to {xlsx}")
     if board or out is not None or (xlsx, since, email) == (None, None, None):

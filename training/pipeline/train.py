@@ -232,12 +232,12 @@ def rerender_report(folder: Path, page: Path, lang: Lang, *, board: bool = False
     """
     from training.report.render import render, render_board  # noqa: PLC0415 - takes seconds
 
-    report = read_report(folder / REPORT_DATA)
+    report = read_report_data(folder / REPORT_DATA)
     write_text(page, render_board(report, lang=lang) if board else render(report, lang=lang))
     return page
 
 
-def read_report(data: Path) -> Report:
+def read_report_data(data: Path) -> Report:
     """Read the figures of a report.
 
     Args:
@@ -269,13 +269,13 @@ def digest_report(folder: Path, since: str, lang: Lang) -> Digest:
     """
     from training.report.digest import make_digest  # noqa: PLC0415 - takes seconds, and few commands compare
 
-    now = read_report(folder / REPORT_DATA)
+    now = read_report_data(folder / REPORT_DATA)
     earlier = folder / EARLIER_REPORT_DATA if since == LAST else Path(since)
     if since == LAST and not earlier.is_file():
         msg = f"{folder} has no earlier report yet; train there again, or name one: --since FILE"
         raise ConfigError(msg)
     try:
-        return make_digest(read_report(earlier), now, lang)
+        return make_digest(read_report_data(earlier), now, lang)
     except ValueError as error:
         msg = f"these reports cannot be compared: {error}"
         raise ConfigError(msg) from error

@@ -8,6 +8,7 @@ from training.report.charts.vega import (
     PALETTE,
     ROW,
     WIDTH,
+    add_tips,
     conditional,
     mark,
     nominal,
@@ -36,6 +37,7 @@ def bar_chart(rows: Sequence[tuple[str, float]], words: Translator) -> str:
         {"row": i, "name": name, "value": value, "text": words.signed(value), "zero": 0.0}
         for i, (name, value) in enumerate(rows)
     ]
+    add_tips(data)
     reach = max(1e-9, *(abs(value) for _, value in rows))
     low = -reach if any(value < 0 for _, value in rows) else 0.0
     at = _axis(low, 0.0 if all(value < 0 for _, value in rows) else reach)
@@ -61,6 +63,7 @@ def stage_chart(counts: Sequence[tuple[str, int]], words: Translator) -> str:
         }
         for i, (name, count) in enumerate(counts)
     ]
+    add_tips(data)
     at = _axis(0.0, first)
     return _with_labels(data, mark("bar", data, {"y": _Y, "x": at("value")}, color=PALETTE["accent"], **_BAR))
 
@@ -73,6 +76,7 @@ def interval_bars(rows: Sequence[tuple[str, Interval, str]]) -> str:
         {"row": i, "name": name, "text": text, "value": r.value, "low": r.low, "high": min(r.high, reach)}
         for i, (name, r, text) in enumerate(rows)
     ]
+    add_tips(data)
     at = _axis(0.0, reach)
     spans = {"y": _Y, "x": at("low"), "x2": {"field": "high"}}
     return _with_labels(
@@ -94,6 +98,7 @@ def range_chart(accounts: Sequence[AccountScore], words: Translator) -> str:
         }
         for i, account in enumerate(accounts)
     ]
+    add_tips(data)
     at = _axis(0.0, max(1e-9, *(account.at_least_one for account in accounts)))
     ink, best = PALETTE["accent"], {"y": _Y, "x": at("best")}
     whole = {"y": _Y, "x": value(0), "x2": value(WIDTH)}

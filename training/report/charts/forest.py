@@ -10,6 +10,7 @@ from training.report.charts.vega import (
     PALETTE,
     ROW,
     WIDTH,
+    add_tips,
     in_percent,
     mark,
     nominal,
@@ -93,6 +94,7 @@ def _forest_chart(marks: Sequence[ForestRow], at: At, reference: float | None) -
         }
         for i, each in enumerate(marks)
     ]
+    add_tips(rows)
     height = ROW * len(rows) + _TOP
     y, colour = ordinal("row", axis=None), nominal("ink", scale=None)
     dots: Spec = {"filled": True, "size": 64, "opacity": 1}

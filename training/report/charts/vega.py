@@ -37,11 +37,11 @@ ROW = 36
 
 GUIDE: dict[str, Any] = {"color": PALETTE["muted"], "strokeDash": [4, 4], "strokeWidth": 1.2}
 _CONFIG: dict[str, Any] = {
-    "aria": False,
     "background": None,
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
+        "aria": False,
         "labelColor": PALETTE["muted"],
         "labelFontSize": 12,
         "titleColor": PALETTE["ink"],
@@ -53,6 +53,9 @@ _CONFIG: dict[str, Any] = {
         "tickColor": PALETTE["muted"],
     },
 }
+
+# Vega writes what a mark stands for as a label for screen readers; a title shows it to those who point.
+_TIP = re.compile(r'<path([^>]*) aria-label="([^"]*)"([^>]*)/>')
 
 Rows = list[dict[str, Any]]
 Spec = dict[str, Any]
@@ -85,8 +88,23 @@ def conditional(test: str, then: str, otherwise: str) -> Spec:
 
 
 def mark(kind: str, rows: Rows, encoding: Mapping[str, Spec], **properties: Any) -> Spec:
-    """A layer of a chart: one mark of this kind for the rows, which are inline data."""
-    return {"data": {"values": rows}, "mark": {"type": kind, **properties}, "encoding": dict(encoding)}
+    """A layer of a chart: one mark of this kind for the rows, which are inline data.
+
+    A row's ``tip`` is shown where a reader points at its mark.
+    """
+    tips = kind != "text" and any("tip" in row for row in rows)
+    described = {"description": nominal("tip")} if tips else {}
+    return {
+        "data": {"values": rows},
+        "mark": {"type": kind, "aria": tips, **properties},
+        "encoding": {**encoding, **described},
+    }
+
+
+def add_tips(rows: Rows) -> None:
+    """Give each row with a ``name`` and a ``text`` both of them as its tip."""
+    for row in rows:
+        row["tip"] = f"{row['name']}: {row['text']}"
 
 
 def path(points: Sequence[Point], x: Spec, y: Spec, kind: str = "line", **properties: Any) -> Spec:
@@ -121,7 +139,8 @@ def to_svg(*layers: Spec, **properties: Any) -> str:
 @lru_cache(maxsize=256)
 def _draw(spec: str) -> str:
     """The SVG of a specification in JSON, read back here: vl_convert would read the last digits otherwise."""
-    svg = str(vl_convert.vegalite_to_svg(json.loads(spec)))
+    svg = _TIP.sub(r"<path\1\3><title>\2</title></path>", str(vl_convert.vegalite_to_svg(json.loads(spec))))
+    svg = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg)
     return re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace(
         "<svg ", '<svg aria-hidden="true" focusable="false" ', 1
     )
