@@ -166,7 +166,7 @@ def _history(scorer: Scorer, batch: TableBatch) -> LeadHistory:
             LEAD_KNOWN_AT: each.known_at,
             **values.get(each.lead_id, {}),
         }
-        for each in batch.tables.members(batch.as_of)
+        for each in batch.tables.members(batch.as_of, batch.leads)
     ]
     columns = {
         spec.of: pl.String if spec.is_category else pl.Float64

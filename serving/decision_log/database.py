@@ -111,7 +111,11 @@ class ListStatement:
         name = connection.dialect.name
         listed = list(among)
         last = json.dumps(listed) if name == "sqlite" else listed
-        return self._statements[name].execute(connection, (*values, last)).fetchall()
+        result = self._statements[name].execute(connection, (*values, last))
+        # The driver's own tuples: rows of SQLAlchemy cost as much again as reading them.
+        rows: Sequence[Any] = result.cursor.fetchall()
+        result.close()
+        return rows
 
 
 def truncate_wal(log: Engine) -> bool:

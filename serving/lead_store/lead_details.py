@@ -112,6 +112,8 @@ def _name(by_spelling: Mapping[str, Any]) -> str | None:
 
 
 def _first_text(by_spelling: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    if by_spelling.keys().isdisjoint(names):
+        return None
     value = next((by_spelling[name] for name in names if name in by_spelling), None)
     return None if value is None else str(value)[:_LONGEST]
 

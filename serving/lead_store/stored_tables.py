@@ -101,10 +101,10 @@ class StoredTables:
         )
         return concerned.union(*accounts)
 
-    def members(self, as_of: int) -> Iterator[StoredLead]:
-        """All leads that were read as they were known before ``as_of``, without their events."""
+    def members(self, as_of: int, known: Mapping[str, StoredLead]) -> Iterator[StoredLead]:
+        """All leads that were read as they were before ``as_of``, without events; some are ``known``."""
         for lead_id in self.rows.versions:
-            stored = self.rows.lead_alone(lead_id, as_of)
+            stored = known.get(lead_id) or self.rows.lead_alone(lead_id, as_of)
             if stored is not None:
                 yield stored
 
@@ -176,8 +176,7 @@ def read_stored_tables(connection: Connection, lead_ids: Iterable[str], tenant: 
 
 def _to_frame(kind: str, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
     """Rows of the store in the columns of a history."""
-    columns = dict(zip(_ROW_SCHEMA, zip(*rows, strict=True), strict=True))
-    frame = pl.DataFrame(columns, schema=_ROW_SCHEMA)
+    frame = pl.DataFrame(rows, schema=_ROW_SCHEMA, orient="row")
     content = {name: dtype for name, dtype in _SCHEMAS[kind].items() if name not in _KEYS}
     own = frame.select(*_KEYS, pl.col("content").str.json_decode(pl.Struct(content)), "removed_at")
     return own.unnest("content").select(*_SCHEMAS[kind], pl.col("removed_at").alias(_REMOVED))

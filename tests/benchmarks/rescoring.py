@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 import tomllib
-from datetime import datetime
 from pathlib import Path
 
 from batch import TOUCHPOINTS, score, write_history
@@ -80,8 +79,7 @@ def count_decisions(place):
 
 def observed_until(config):
     """The end of a simulated history, in epoch seconds: later on all of its leads are dormant."""
-    text = tomllib.loads(config.read_text(encoding="utf-8"))["history"]["observed_until"]
-    return datetime.fromisoformat(str(text)).timestamp()
+    return tomllib.loads(config.read_text(encoding="utf-8"))["observed_until"].timestamp()
 
 
 def start_up(model, folder):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,7 +24,7 @@ from serving.decision_log.tables import CURRENT_SCORES, LEAD_EVENTS
 from serving.server import run_service
 from serving.settings import ServiceSettings
 
-CALLERS, SECONDS = 4, 4
+CALLERS = 4
 
 
 def children(pid):
@@ -49,55 +51,12 @@ def ask(url, body, path="/v1/score"):
         return 0
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the worker in /proc")
-def test_all_that_was_acknowledged_before_a_kill_is_in_the_log(model_folder, place, tmp_path):
-    acknowledged = []
-
-    def load(caller):
-        until = time.monotonic() + SECONDS
-        for turn in range(10**6):
-            lead_id = f"{caller}-{turn}"
-            if ask(service.url, json.dumps({"leads": [{"lead_id": lead_id}]})) == 200:
-                acknowledged.append(lead_id)
-            if time.monotonic() > until:
-                return
-
-    settings = ServiceSettings(str(model_folder), log=LogSettings(place))
-    output = (tmp_path / "service.log").open("wb")
-    with (
-        output,
-        run_service(settings, log=output) as service,
-        ThreadPoolExecutor(CALLERS) as pool,
-    ):
-        calls = [pool.submit(load, caller) for caller in range(CALLERS)]
-        time.sleep(SECONDS / 4)
-        killed = workers(service.process.pid)
-        for worker in killed:
-            os.kill(worker, signal.SIGKILL)
-        for call in calls:
-            call.result()
-        deadline = time.monotonic() + 60
-        while ask(service.url, '{"leads": [{"lead_id": "after"}]}') != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        reborn = workers(service.process.pid)
-    log = open_log(place)
-    logged = {decision.lead_id for decision in queries.latest_decisions(log)}
-    log.dispose()
-    assert killed
-    assert reborn
-    assert not set(reborn) & set(killed)
-    assert len(acknowledged) > 50
-    assert set(acknowledged) | {"after"} <= logged
-
-
-def lead_with_visit(lead_id):
+def lead_with_visit(lead_id, account_id):
     """Events of a new lead, each with an id."""
     created = 1_777_000_000
     lead = {"id": f"l-{lead_id}", "type": "lead", "lead_id": lead_id, "created_at": created}
     visit = {"id": f"v-{lead_id}", "type": "touchpoint", "lead_id": lead_id, "kind": "visit"}
-    return {"events": [lead | {"account_id": "acme"}, visit | {"occurred_at": created + 5}]}
+    return {"events": [lead | {"account_id": account_id}, visit | {"occurred_at": created + 5}]}
 
 
 def unscored(log, lead_ids):
@@ -118,17 +77,26 @@ def unscored(log, lead_ids):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the worker in /proc")
-def test_every_event_that_was_acknowledged_before_a_kill_is_scored_after_it(model_folder, place, tmp_path):
-    acknowledged = []
+def test_all_that_was_acknowledged_before_a_kill_is_in_the_log_and_every_event_is_scored_after_it(
+    model_folder, place, tmp_path
+):
+    decided, stored, is_over = [], [], threading.Event()
 
     def load(caller):
-        until = time.monotonic() + SECONDS
-        for turn in range(10**6):
+        for turn in itertools.count():
             lead_id = f"{caller}-{turn}"
-            if ask(service.url, json.dumps(lead_with_visit(lead_id)), "/v1/events") == 200:
-                acknowledged.append(lead_id)
-            time.sleep(0.02)
-            if time.monotonic() > until:
+            if ask(service.url, json.dumps({"leads": [{"lead_id": lead_id}]})) == 200:
+                decided.append(lead_id)
+            if (
+                ask(
+                    service.url,
+                    json.dumps(lead_with_visit(f"s-{lead_id}", f"acme-{turn // 4}")),
+                    "/v1/events",
+                )
+                == 200
+            ):
+                stored.append(f"s-{lead_id}")
+            if is_over.wait(0.02):
                 return
 
     settings = ServiceSettings(str(model_folder), log=LogSettings(place))
@@ -138,19 +106,36 @@ def test_every_event_that_was_acknowledged_before_a_kill_is_scored_after_it(mode
         run_service(settings, log=output) as service,
         ThreadPoolExecutor(CALLERS) as pool,
     ):
-        calls = [pool.submit(load, caller) for caller in range(CALLERS)]
-        # In the middle of events and of scores: the queue is looked at every second.
-        time.sleep(SECONDS / 2)
-        killed = workers(service.process.pid)
-        for worker in killed:
-            os.kill(worker, signal.SIGKILL)
+        try:
+            calls = [pool.submit(load, caller) for caller in range(CALLERS)]
+            log = open_log(place)
+            # In the middle of answers, of events and of scores: the queue is looked at every second.
+            wait_until(lambda: min(len(decided), len(stored)) > 50 and some_scores(log))
+            killed = workers(service.process.pid)
+            for worker in killed:
+                os.kill(worker, signal.SIGKILL)
+            wait_until(lambda: ask(service.url, '{"leads": [{"lead_id": "after"}]}') == 200)
+        finally:
+            is_over.set()
         for call in calls:
             call.result()
-        log = open_log(place)
-        deadline = time.monotonic() + 90
-        while unscored(log, acknowledged) != (set(), set(), 0):
-            assert time.monotonic() < deadline, unscored(log, acknowledged)
-            time.sleep(0.5)
-        log.dispose()
+        reborn = workers(service.process.pid)
+        wait_until(lambda: unscored(log, stored) == (set(), set(), 0))
+    logged = {decision.lead_id for decision in queries.latest_decisions(log)}
+    log.dispose()
     assert killed
-    assert len(acknowledged) > 20
+    assert reborn
+    assert not set(reborn) & set(killed)
+    assert {*decided, *stored, "after"} <= logged
+
+
+def some_scores(log):
+    with log.connect() as connection:
+        return connection.execute(select(CURRENT_SCORES.c.lead_id).limit(1)).first() is not None
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

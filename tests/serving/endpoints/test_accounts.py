@@ -190,10 +190,10 @@ def test_accounts_take_the_scope_that_leads_take(client, tokens):
         assert client.get(path).status_code == 401
 
 
-def test_accounts_are_ranked_by_the_default_model_alone(client, tokens):
+def test_a_model_that_the_service_has_not_ranks_no_accounts(client, tokens):
     for path in ("/v1/accounts", "/v1/accounts/acme"):
         answer = ask(client, tokens[1]["score"], "GET", f"{path}?model=renewal")
-        assert (answer.status_code, answer.json()["code"]) == (400, "model_unsupported")
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
 
 
 def test_a_ranking_that_takes_long_is_kept_for_a_while(monkeypatch):

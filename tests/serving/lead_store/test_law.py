@@ -66,6 +66,9 @@ SCORES_BETWEEN = 0.4
 RECEIVED = 10.0**10
 TENANTS = itertools.count()
 
+# Some two thousand cases take longer than a test may.
+pytestmark = pytest.mark.timeout(max(600, 3 * CASES))
+
 moments = st.integers(1, 60).map(lambda n: n * DAY // 2)
 lags = st.sampled_from([0, 0, DAY // 2, 5 * DAY])
 words = st.sampled_from([None, "ads", "demo", "Ä"])
