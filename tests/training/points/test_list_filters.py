@@ -15,7 +15,7 @@ from models.calibration import PlattCalibration
 from models.points_table import Thresholds
 from training.points.conditions import Condition
 from training.points.learned_table import IntegerScorecard, LearnedScorecard, ModelComparison, ScorecardRow
-from training.points.list_filters import HEADER, list_filters, describe_filters, filters_csv
+from training.points.list_filters import HEADER, describe_filters, filters_csv, list_filters
 
 SAYS = DisplayText("It: {value}", "Es: {value}")
 
