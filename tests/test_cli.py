@@ -188,16 +188,28 @@ def test_the_command_says_which_release_it_is(tmp_path):
     assert (result.returncode, result.stdout) == (0, f"leadloop {version('leadloop')}\n")
 
 
+def entries(page):
+    """The rows of the panels of a help page, those that go on in the next line joined."""
+    rows = []
+    for line in page.splitlines():
+        if line.startswith("│ ") and (first := re.match(r"│ (\S.*?)\s*│$", line)):
+            rows.append(first[1])
+        elif line.startswith("│ ") and rows:
+            rows[-1] += " " + line.strip("│ ")
+    return rows
+
+
 @pytest.mark.parametrize("words", [[], ["keys"], ["log"], ["models"], ["store"], ["webhooks"]], ids=str)
 def test_the_list_of_commands_says_each_in_a_whole_sentence(tmp_path, words):
-    listed = run(tmp_path, *words, "--help").stdout.partition("Commands:")[2].strip().splitlines()
+    listed = [row for row in entries(run(tmp_path, *words, "--help").stdout) if not row.startswith("-")]
     assert listed
-    assert all(line.endswith(".") and not line.endswith("...") for line in listed), listed
+    assert all(row.endswith(".") and not row.endswith("...") for row in listed), listed
 
 
 @pytest.mark.parametrize("command", ["train", "check", "backtest", "points"])
-def test_what_reads_a_flat_export_lists_its_options_first(tmp_path, command):
-    listed = re.findall(r"^  --(\S+)", run(tmp_path, command, "--help").stdout, flags=re.MULTILINE)
+def test_what_reads_a_flat_export_has_its_options_in_one_panel_in_order(tmp_path, command):
+    panel = run(tmp_path, command, "--help").stdout.split("─ Data ─")[1]
+    listed = re.findall(r"^│ --(\S+)", panel, flags=re.MULTILINE)
     options = ["leads", "id", "label", "time", "exclude", "positive", "negative", "encoding", "config"]
     assert listed[: len(options)] == options
 

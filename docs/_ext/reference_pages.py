@@ -151,12 +151,12 @@ def _examples(name: str) -> str:
 
 
 _CLI_INTRODUCTION = """\
-Generated from the commands themselves; `leadloop COMMAND -h` prints the same, in groups. Lines for people go to
-standard error, results (`--json -`) to standard output, so that `leadloop check --json - | jq` works.
+Generated from the commands themselves; `leadloop COMMAND -h` prints the same, in groups. Lines for people go
+to standard error, results (`--json -`) to standard output, so that `leadloop check --json - | jq` works.
 
 * `-q` prints errors and results only; `-v` adds times, log messages and the traceback of an error.
-* Work that takes longer shows a bar with the time left, on a terminal only. In a file or a pipe each step is a line.
-* A wrong option, a file that does not exist or a port in use is refused before any work begins, with exit code 2.
+* Work that takes longer shows a bar with the time left, on a terminal only. In a pipe each step is a line.
+* A wrong option, a missing file or a port in use is refused before any work begins, with exit code 2.
 * `leadloop --install-completion` completes commands and options in bash, zsh, fish and PowerShell. Open a new
   terminal after it.
 * `leadloop --version` prints the release.

@@ -320,15 +320,15 @@ def points(
         usage_error("--model has a table already; leave --leads, --config and --incumbent out")
     table = _learn_table(source, incumbent) if model is None else _table_of(resolve_model_dir(model, project))
     from training.file_output import write_text
-    from training.points.list_filters import list_filters, summarise, to_csv, to_records
+    from training.points.list_filters import describe_filters, filter_records, filters_csv, list_filters
 
     filters = [] if lists is None else list_filters(table, lists, lang)
-    for line in table.in_words(lang) if lists is None else summarise(filters, lists, lang):
+    for line in table.in_words(lang) if lists is None else describe_filters(filters, lists, lang):
         print_status(line)
     if out is not None:
-        write_text(out, table.to_csv(lang) if lists is None else to_csv(filters))
+        write_text(out, table.to_csv(lang) if lists is None else filters_csv(filters))
     result = table.to_dict(lang)
-    print_result(result if lists is None else result | {"lists": to_records(filters)}, json_)
+    print_result(result if lists is None else result | {"lists": filter_records(filters)}, json_)
 
 
 def _table_of(folder: Path) -> LearnedScorecard:

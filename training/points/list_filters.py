@@ -74,7 +74,7 @@ def list_filters(table: LearnedScorecard, tool: ListTool, lang: Lang = "en") -> 
     return [_filter_of(row.condition, row.points, tool, lang) for row in table.lines.rows]
 
 
-def to_csv(filters: list[ListFilter]) -> str:
+def filters_csv(filters: list[ListFilter]) -> str:
     """The filters as CSV text."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -172,7 +172,7 @@ def _pardot(events: _Events) -> str:
     return _PARDOT_EVER.get(events.kind, "") if is_ever else ""
 
 
-def summarise(filters: list[ListFilter], tool: ListTool, lang: Lang = "en") -> list[str]:
+def describe_filters(filters: list[ListFilter], tool: ListTool, lang: Lang = "en") -> list[str]:
     """The filters as lines for a terminal, then what cannot be expressed, each with its reason."""
     lines = [f"{each.points:+6d}  {each.filter}" for each in filters if each.filter]
     rest = [each for each in filters if not each.filter]
@@ -181,7 +181,7 @@ def summarise(filters: list[ListFilter], tool: ListTool, lang: Lang = "en") -> l
     return [*lines, *(f"{each.points:+6d}  {each.condition} ({each.reason})" for each in rest)]
 
 
-def to_records(filters: list[ListFilter]) -> list[dict[str, Any]]:
+def filter_records(filters: list[ListFilter]) -> list[dict[str, Any]]:
     """The filters as JSON can hold them."""
     return [
         {"points": each.points, "condition": each.condition, "filter": each.filter, "reason": each.reason}

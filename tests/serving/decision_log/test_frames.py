@@ -67,5 +67,6 @@ def test_a_log_that_is_not_there_is_not_made(tmp_path):
     result = CliRunner().invoke(
         app, ["decisions", "--log", str(place), "--out", str(tmp_path / "scores.csv")]
     )
-    assert (result.exit_code, place.exists()) == (2, False)
+    assert result.exit_code == 2
+    assert "no decision log" in " ".join(result.output.replace("│", " ").split())
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from models.calibration import PlattCalibration
 from models.points_table import Thresholds
 from training.points.conditions import Condition
 from training.points.learned_table import IntegerScorecard, LearnedScorecard, ModelComparison, ScorecardRow
-from training.points.list_filters import HEADER, list_filters, summarise, to_csv
+from training.points.list_filters import HEADER, describe_filters, filters_csv, list_filters
 
 SAYS = DisplayText("It: {value}", "Es: {value}")
 
@@ -107,9 +107,9 @@ def test_no_row_is_left_out_and_each_without_a_filter_has_a_reason(tool, lang):
     filters = list_filters(table(*ALL), tool, lang)
     assert [each.points for each in filters] == list(range(1, len(ALL) + 1))
     assert all(bool(each.filter) != bool(each.reason) for each in filters)
-    lines = summarise(filters, tool, lang)
+    lines = describe_filters(filters, tool, lang)
     assert all(any((each.filter or each.reason) in line for line in lines) for each in filters)
-    rows = list(csv.DictReader(io.StringIO(to_csv(filters))))
+    rows = list(csv.DictReader(io.StringIO(filters_csv(filters))))
     assert (tuple(rows[0]), len(rows)) == (HEADER, len(ALL))
 
 
