@@ -372,8 +372,7 @@ CURRENT_SCORES = Table(
     METADATA,
     *_score_columns(),
     Index("current_scores_by_probability", "tenant", "state", "probability", "lead_id"),
-    # What lists are chosen by, and whose values are offered to choose from.
-    Index("current_scores_by_owner", "tenant", "state", "owner", "channel", "stage"),
+    Index("current_scores_by_owner", "tenant", "state", "owner"),
     _partial_index("current_scores_of_account", ("account_id", "tenant"), "account_id IS NOT NULL"),
     _partial_index("current_scores_in_time", ("model_version", "scored_at"), "state <> 'closed'"),
 )

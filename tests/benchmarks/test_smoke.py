@@ -109,7 +109,7 @@ def test_lists_of_the_console_are_measured_and_read_from_their_indexes(tmp_path)
     plans = {name: " ".join(map(" ".join, plans)) for name, (_, _, plans) in figures.items()}
     assert "INDEX current_scores_by_probability" in plans["the first page"]
     assert "INDEX current_scores_by_owner" in plans["how many of an owner"]
-    assert plans["choices (once a minute)"].count("COVERING INDEX current_scores_by_owner") == 3
+    assert "INDEX current_scores_by_probability" in plans["choices (once a minute)"]
     assert not any("SCAN current_scores" in plan for plan in plans.values())
 
 

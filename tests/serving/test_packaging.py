@@ -262,3 +262,15 @@ def test_no_password_stands_in_the_compose_file_and_all_parts_are_watched(compos
     watched = {name for name, each in compose["services"].items() if "healthcheck" in each}
     assert watched == {"postgres", "mlflow"}
     assert "HEALTHCHECK" in dict(_stage("service"))
+
+
+# Of commands beside the service, of doors that the compose file does not have, or of an extra that it lacks.
+_NOT_COMPOSED = re.compile(r"LEADLOOP_(PUSH_.+|URL|KEY|KEY_FILE|NO_KEYS|OIDC_.+)")
+
+
+def test_compose_passes_on_every_variable_that_the_service_is_told_by(compose):
+    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| .*`(LEADLOOP_[A-Z_]+)`", page, re.MULTILINE))
+    assert len(documented) > 20
+    passed_on = set(compose["services"]["service"]["environment"])
+    assert {name for name in documented - passed_on if not _NOT_COMPOSED.fullmatch(name)} == set()

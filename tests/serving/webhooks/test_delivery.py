@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import func, select, update
@@ -154,6 +155,50 @@ async def test_a_receiver_that_is_gone_holds_up_nobody_else(journal, receiver):
     async with delivering(journal, receiver, SALES, other):
         await until(lambda: len(receiver.sent["marketing"]) == 20)
     assert waiting(journal) >= 2
+
+
+async def test_a_receiver_that_was_gone_for_an_hour_gets_everything_in_order_by_lead(journal, monkeypatch):
+    """With the delays of real life, on a clock on which a second is an hour."""
+    began, monotonic = time.time(), time.monotonic()
+
+    def now():
+        return began + (time.monotonic() - monotonic) * 3_600
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=now, monotonic=time.monotonic))
+    monkeypatch.setattr(module, "FIRST_DELAY", 5.0)
+    monkeypatch.setattr(module, "LONGEST_DELAY", 3_600.0)
+
+    class Gone(FakeReceiver):
+        attempts = 0
+
+        def of(self, subscription):
+            outer = self
+
+            class Sender:
+                async def send(self, message_id, payload):
+                    outer.attempts += 1
+                    if now() < began + 3_600:
+                        return DOWN
+                    outer.sent[subscription.name].append((message_id, payload))
+                    return Attempt()
+
+                async def close(self):
+                    pass
+
+            return Sender()
+
+    gone = Gone()
+    await add(journal, *(message(f"lead-{n % 5}", f"{n % 5}:{n:02}") for n in range(25)))
+    async with delivering(journal, gone):
+        await until(lambda: waiting(journal) == 0)
+    payloads = gone.payloads()
+    assert sorted(payloads) == sorted(f"{n % 5}:{n:02}" for n in range(25))
+    for lead in "01234":
+        own = [payload for payload in payloads if payload.startswith(lead)]
+        assert own == sorted(own)
+    # It was asked now and then, not all the time.
+    assert 25 < gone.attempts < 25 + 60
+    assert dead_letters(journal.writer.log, None, 10) == []
 
 
 async def test_a_receiver_that_fails_is_tried_with_one_message_at_a_time_until_one_is_taken(

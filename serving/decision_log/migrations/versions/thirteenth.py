@@ -1,4 +1,4 @@
-"""What people choose lists of leads by is read from an index, however many leads have scores."""
+"""The leads of an owner are found by an index, however many leads have scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,5 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Index current scores by owner, channel and stage."""
-    op.create_index(
-        "current_scores_by_owner", "current_scores", ["tenant", "state", "owner", "channel", "stage"]
-    )
+    """Index current scores by owner."""
+    op.create_index("current_scores_by_owner", "current_scores", ["tenant", "state", "owner"])
