@@ -37,8 +37,8 @@ types: $(READY) ## strict type check
 docs: $(READY) ## build the documentation into docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-test: lint types docs ## everything that CI runs
-	$(BIN)/pytest -n 2 --dist loadscope
+test: lint types ## everything that CI runs; the tests build the documentation, too
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 quick: $(READY) ## the tests that take seconds
 	$(BIN)/pytest -n 2 -m "not slow"

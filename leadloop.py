@@ -10,7 +10,17 @@ import typer
 
 from serving.cli import keys_app, log_app, mcp, webhooks_app
 from training.cli import commands
-from training.cli.console import print_result, print_status, report_errors, usage_error
+from training.cli.config import config_app
+from training.cli.console import (
+    count_into,
+    print_next,
+    print_result,
+    print_status,
+    report_errors,
+    show_progress,
+    usage_error,
+)
+from training.cli.help import complete_help
 from training.cli.models import models_app
 from training.cli.options import (
     OUT,
@@ -26,13 +36,19 @@ from training.cli.options import (
     LogConfig,
     ModelName,
     Outcomes,
+    OutputFolder,
+    Port,
     Positive,
     ProjectName,
     Scores,
     SourceOptions,
     TextEncoding,
+    configuration,
     default_config,
+    existing_log,
+    model_folder,
     project_tracking,
+    readable_path,
     with_source_options,
     writable_path,
 )
@@ -56,14 +72,13 @@ app = typer.Typer(
     # Its sub-commands inherit it.
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
 )
 
 
-store_app = typer.Typer(
-    help="Leads and events that the service knows.", no_args_is_help=True, rich_markup_mode=None
-)
+store_app = typer.Typer(help="Leads and events that the service knows.", no_args_is_help=True)
 app.callback()(commands.leadloop)
+app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 app.add_typer(log_app, name="log")
 app.add_typer(store_app, name="store")
@@ -79,36 +94,46 @@ def train(
     source: SourceOptions,
     holdout: Annotated[
         Path | None,
-        typer.Option(help="A second file with outcomes, to measure the model on.", metavar="FILE"),
+        typer.Option(
+            help="A second file with outcomes, to measure the model on.",
+            metavar="FILE",
+            callback=readable_path,
+        ),
     ] = None,
     from_log: Annotated[
         str | None,
-        typer.Option(help="Learn from a decision log and its outcomes.", metavar="PLACE"),
+        typer.Option(
+            help="Learn from a decision log and its outcomes.", metavar="PLACE", callback=existing_log
+        ),
     ] = None,
     model: ModelName = "champion",
     horizon: Horizon = None,
-    out: Annotated[Path, typer.Option(help="Folder for the model and the report.", metavar="DIR")] = OUT,
+    out: OutputFolder = OUT,
     project: ProjectName = None,
     json_: Json = None,
     *,
     handed_over: HandedOver = False,
 ) -> None:
     """Train a model, track the run and write a report. With --from-log, learn from what was served."""
+    if handed_over and from_log is None:
+        usage_error("--handed-over needs a decision log; name it with --from-log")
+    if from_log is not None and (source.leads is not None or holdout is not None):
+        usage_error("--from-log replaces --leads and --holdout; leave them out")
+    if from_log is None:
+        source.check()
     from training.pipeline.train import resolve_tracking
     from training.pipeline.train import run_training as run
 
-    if handed_over and from_log is None:
-        usage_error("--handed-over is about a decision log; name it with --from-log")
     if from_log is None:
         config, dataset, file = source.to_config(), None, source.configuration
-    elif source.leads is not None or holdout is not None:
-        usage_error("--from-log says what to learn from; leave --leads and --holdout out")
     else:
         folder = commands.resolve_model_dir(model, project)
         config, dataset = _log_training_data(from_log, folder, source.config, horizon, chance=handed_over)
         file = source.config
     store = resolve_tracking(config, OUT, project or "")
-    trained = run(config, out, store, dataset=dataset, holdout=holdout, configuration=file, say=print_status)
+    with show_progress("training") as say:
+        trained = run(config, out, store, dataset=dataset, holdout=holdout, configuration=file, say=say)
+    print_next(f"open {out / 'report.html'}, then: leadloop promote {trained.model_dir}")
     print_result(trained.to_dict(), json_)
 
 
@@ -147,20 +172,26 @@ def monitor(
     json_: Json = None,
 ) -> None:
     """Check whether a model is still accurate. Exit code 0 is healthy, 3 watch, 4 retrain."""
+    if log is not None and (scores is not None or outcomes is not None):
+        usage_error("--log replaces --scores and --outcomes; leave them out")
+    if log is None and None in {scores, outcomes, id_, label}:
+        usage_error("name --scores, --outcomes, --id and --label, or --log")
+    folder = _served_model_dir(model, project)
     from models.artifact import load
     from training.cli.monitor import MonitorOptions, run_monitor
     from training.monitoring.inputs import OutcomeFile, read_files, read_log
 
-    loaded = load(commands.resolve_model_dir(model, project))
-    if log is not None and (scores is not None or outcomes is not None):
-        usage_error("--log holds scores and outcomes; leave --scores and --outcomes out")
+    loaded = load(folder)
     if log is not None:
-        data = read_log(loaded, *_log_frames(log, loaded, default_config(config), horizon))
+        name = _logged_name(log, model, loaded)
+        frames = _log_frames(log, loaded, default_config(config), horizon, name=name)
+        data = read_log(loaded, *frames)
     elif scores is None or outcomes is None or id_ is None or label is None:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
     else:
         data = read_files(loaded, scores, OutcomeFile(outcomes, id_, label, time, positive, encoding))
-    report = run_monitor(loaded, data, MonitorOptions(last, html, lang, relevel), print_status)
+    with show_progress("comparing scores with outcomes") as say:
+        report = run_monitor(loaded, data, MonitorOptions(last, html, lang, relevel), say)
     print_result(report.to_dict(), json_)
     raise typer.Exit(report.exit_code)
 
@@ -168,7 +199,13 @@ def monitor(
 @app.command()
 def effect(
     log: Annotated[
-        str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
+        str | None,
+        typer.Option(
+            help="The decision log, a path or URL.",
+            envvar="LEADLOOP_LOG",
+            metavar="PLACE",
+            callback=existing_log,
+        ),
     ] = None,
     by: Annotated[
         list[str] | None,
@@ -186,11 +223,12 @@ def effect(
     ] = False,
 ) -> None:
     """Measure whether calls help, with a control group."""
+    folder = commands.resolve_model_dir(model, project)
     from models.artifact import load
     from serving.decision_log.settings import DEFAULT_PLACE
     from training.analysis.call_effect import estimate_call_effect
 
-    loaded = load(commands.resolve_model_dir(model, project))
+    loaded = load(folder)
     listed, outcomes, definition = _experiment(log or DEFAULT_PLACE, loaded, default_config(config), horizon)
     result = estimate_call_effect(listed, outcomes, definition, by or (), all_reported=all_reported)
     for line in result.in_words(lang):
@@ -226,24 +264,39 @@ def decisions(
         Path, typer.Option(help="Scores, CSV or Parquet.", metavar="FILE", callback=writable_path)
     ],
     log: Annotated[
-        str | None, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG")
+        str | None,
+        typer.Option(
+            help="The decision log, a path or URL.",
+            envvar="LEADLOOP_LOG",
+            metavar="PLACE",
+            callback=existing_log,
+        ),
     ] = None,
+    model: Annotated[
+        str, typer.Option(help="A further model of the service, by its name.", metavar="NAME")
+    ] = "default",
+    json_: Json = None,
 ) -> None:
     """Write the newest decisions as a file of scores. Use it in push and monitor."""
     from serving.decision_log.frames import latest_scores, open_existing_log
     from serving.decision_log.settings import DEFAULT_PLACE
     from training.file_output import frame_writer
 
-    count = 0
-    with open_existing_log(log or DEFAULT_PLACE) as opened, frame_writer(out) as append:
-        for scores in latest_scores(opened):
+    count, place = 0, log or DEFAULT_PLACE
+    name = "" if model == "default" else _logged_name(place, model)
+    with open_existing_log(place) as opened, frame_writer(out) as append:
+        for scores in latest_scores(opened, name):
             append(scores)
             count += scores.height
     print_status(f"{count:,} decisions written to {out}")
+    print_result({"decisions": count, "out": str(out)}, json_)
 
 
 HistoryConfig = Annotated[
-    Path, typer.Option("--config", help="leadloop.toml with the tables of the CRM.", metavar="FILE")
+    Path,
+    typer.Option(
+        "--config", help="leadloop.toml with the tables of the CRM.", metavar="FILE", callback=configuration
+    ),
 ]
 StoreLog = Annotated[
     str,
@@ -299,12 +352,16 @@ def store_sync(
 
 @store_app.command(name="scores")
 def store_scores(
-    out: Annotated[Path, typer.Option(help="CSV or Parquet, for `leadloop push`.", metavar="FILE")] = OUT
-    / "current-scores.csv",
+    out: Annotated[
+        Path,
+        typer.Option(help="CSV or Parquet, for `leadloop push`.", metavar="FILE", callback=writable_path),
+    ] = OUT / "current-scores.csv",
     log: StoreLog = str(OUT / "decisions.db"),
     tenant: Tenant = "",
+    json_: Json = None,
 ) -> None:
     """Write the current scores of all open leads. The service keeps them."""
+    existing_log(log)
     from serving.current_scores.frames import current_score_frames
     from serving.decision_log.frames import open_existing_log
     from training.file_output import frame_writer
@@ -315,6 +372,8 @@ def store_scores(
             append(scores)
             count += scores.height
     print_status(f"{count:,} current scores written to {out}")
+    print_next(f"leadloop push CRM --scores {out} shows what it would send to your CRM")
+    print_result({"scores": count, "out": str(out)}, json_)
 
 
 def _synchronise(
@@ -325,18 +384,19 @@ def _synchronise(
 
     from serving.decision_log.database import open_log, writing
     from serving.lead_store.loading import synchronise
-    from training.cli.store import show_progress
 
     tables = source.read(print_status if tells else None)
     store = open_log(log, project_tracking(project, draw=False).project)
     try:
-        with show_progress(tables.leads) as progress:
+        with show_progress("loading leads", "leads") as say:
             counts = synchronise(
-                writing(store), tables.history, tables.merges, tenant, tables.read_at, progress
+                writing(store), tables.history, tables.merges, tenant, tables.read_at, count_into(say)
             )
     finally:
         store.dispose()
     print_status(counts.in_words())
+    if tells:
+        print_next("leadloop serve scores them, and `leadloop store sync --every 15m` keeps them current")
     print_result(asdict(counts), json_)
 
 
@@ -344,14 +404,22 @@ def _synchronise(
 def serve(
     model: Annotated[
         str,
-        typer.Option(help="Follow the promotions of champion, or serve a folder.", envvar="LEADLOOP_MODEL"),
+        typer.Option(
+            help="Follow the promotions of champion, or serve a folder.",
+            envvar="LEADLOOP_MODEL",
+            metavar="DIR",
+            callback=model_folder,
+        ),
     ] = "champion",
-    port: Annotated[int, typer.Option(help="The port; 0 takes any free one.")] = 3000,
+    port: Port = 3000,
     host: Annotated[
         str, typer.Option(help="The address; the default answers this machine only.")
     ] = "127.0.0.1",
     workers: Annotated[int, typer.Option(help="Number of worker processes.", min=1)] = 1,
-    keys: Annotated[Path | None, typer.Option(help="The file of API keys.", envvar="LEADLOOP_KEYS")] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="The file of API keys.", envvar="LEADLOOP_KEYS", callback=readable_path),
+    ] = None,
     *,
     no_keys: Annotated[
         bool,
@@ -390,7 +458,11 @@ def serve(
     ] = 0.0,
     handover: Annotated[
         Path | None,
-        typer.Option(help="The file of owners, territories and exclusions.", envvar="LEADLOOP_HANDOVER"),
+        typer.Option(
+            help="The file of owners, territories and exclusions.",
+            envvar="LEADLOOP_HANDOVER",
+            callback=readable_path,
+        ),
     ] = None,
     rescore: Annotated[
         bool, typer.Option(help="Keep the scores of the store's leads current.", envvar="LEADLOOP_RESCORE")
@@ -413,10 +485,15 @@ def serve(
     ] = None,
     webhooks: Annotated[
         Path | None,
-        typer.Option(help="The file of webhooks, outgoing and incoming.", envvar="LEADLOOP_WEBHOOKS"),
+        typer.Option(
+            help="The file of webhooks, outgoing and incoming.",
+            envvar="LEADLOOP_WEBHOOKS",
+            callback=readable_path,
+        ),
     ] = None,
 ) -> None:
     """Serve scores and explanations over REST."""
+    _require_free_port(host, port)
     from serving.decision_log.settings import LogSettings
     from serving.server import Address
     from serving.server import serve_model as run
@@ -450,6 +527,22 @@ def serve(
     run(settings, Address(host, port), workers, announce)
 
 
+def _require_free_port(host: str, port: int) -> None:
+    """Refuse a port that another program has, before the model is loaded."""
+    import errno
+    import socket
+    from contextlib import closing
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                usage_error(f"port {port} is in use; name another one with --port")
+
+
 def _model_to_serve(model: str, project: str) -> str:
     """The model to serve: "champion" where the model store has one to follow; else a model folder."""
     from models.active_model import POINTER
@@ -467,7 +560,7 @@ def doctor(
     log: Annotated[
         str, typer.Option(help="The decision log, a path or URL.", envvar="LEADLOOP_LOG", metavar="PLACE")
     ] = str(OUT / "decisions.db"),
-    port: Annotated[int, typer.Option(help="The port that the service will use.")] = 3000,
+    port: Port = 3000,
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
@@ -495,8 +588,8 @@ def _describe_log(place: str) -> str:
 def demo(
     leads: Annotated[int, typer.Option(help="Number of leads of the company.", min=500)] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same company.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder for everything it makes.", metavar="DIR")] = OUT,
-    port: Annotated[int, typer.Option(help="Of the console; 0 is any free one.")] = 0,
+    out: OutputFolder = OUT,
+    port: Port = 0,
     *,
     stay: Annotated[
         bool | None,
@@ -515,9 +608,9 @@ def demo(
     from training.registry.tracking import tracking
 
     project = demo_project(OUT)
-    result = run(
-        leads, seed, out, tracking(OUT, project=lambda _: Project(project, "the demo")), print_status
-    )
+    with show_progress("the demo") as say:
+        store = tracking(OUT, project=lambda _: Project(project, "the demo"))
+        result = run(leads, seed, out, store, say)
     place = _fill_demo_store(result, out, project)
     stays = sys.stdin.isatty() and sys.stderr.isatty() if stay is None else stay
     with _demo_service(result.trained.model_dir, place, project, out / "service.log", port) as service:
@@ -546,7 +639,6 @@ def _fill_demo_store(result: DemoResult, out: Path, project: str) -> str:
     from features.merges import MERGE_SCHEMA
     from serving.decision_log.database import open_log, writing
     from serving.lead_store.loading import synchronise
-    from training.cli.store import show_progress
 
     file = out / "demo.db"
     # Those of an earlier demo lived then.
@@ -556,8 +648,8 @@ def _fill_demo_store(result: DemoResult, out: Path, project: str) -> str:
     living, merges = result.living, pl.DataFrame(schema=MERGE_SCHEMA)
     print_status(f"filling the lead store {file} with the {living.leads.height:,} recent leads ...")
     try:
-        with show_progress(living.leads.height) as progress:
-            synchronise(writing(store), living, merges, "", int(time.time()), progress)
+        with show_progress("filling the store", "leads") as say:
+            synchronise(writing(store), living, merges, "", int(time.time()), count_into(say))
     finally:
         store.dispose()
     return str(file)
@@ -632,9 +724,18 @@ def _log_training_data(
 
 
 def _log_frames(
-    place: str, model: ConversionModel, config: Config | None, horizon: int | None, *, chance: bool = False
+    place: str,
+    model: ConversionModel,
+    config: Config | None,
+    horizon: int | None,
+    *,
+    chance: bool = False,
+    name: str = "",
 ) -> tuple[DecisionLogFrames, OutcomeDefinition]:
-    """The decision log as frames with a model's features, and how its decisions are labelled."""
+    """The decision log as frames with a model's features, and how its decisions are labelled.
+
+    ``name`` is the one that requests asked for; "" is the default model's.
+    """
     from serving.decision_log.frames import (
         decisions_frame,
         handover_lists_frame,
@@ -646,15 +747,58 @@ def _log_frames(
 
     definition = _outcome_definition(model, config, horizon)
     with open_existing_log(place) as opened:
-        rows = (handovers_frame if chance else decisions_frame)(opened, model.features)
+        features = model.features
+        rows = handovers_frame(opened, features) if chance else decisions_frame(opened, features, name)
         lists = handover_lists_frame(opened) if chance else None
         return DecisionLogFrames(rows, outcomes_frame(opened), model.features, lists), definition
+
+
+def _served_model_dir(model: str, project: str | None) -> Path:
+    """The folder of a model; of a name in LEADLOOP_MODELS, that of the model which answers under it."""
+    import os
+
+    from serving.settings import MODELS, named_models
+
+    names = {each.name: each for each in named_models(os.environ.get(MODELS, "").replace(",", " ").split())}
+    if model in names and not Path(model).is_dir():
+        return commands.resolve_model_dir(names[model].model, names[model].project or None)
+    if model != "champion" and "/" not in model and not Path(model).exists():
+        usage_error(
+            f"there is no model folder {model}, and {MODELS} names no model so; set it as for the service: "
+            f"{MODELS}='{model}=PROJECT', or name the model's folder"
+        )
+    return commands.resolve_model_dir(model, project)
+
+
+def _logged_name(place: str, model: str, loaded: ConversionModel | None = None) -> str:
+    """The name that requests asked for in a log: ``model``, or the one that a loaded model answered under.
+
+    A model that answered as the default one, or that the log does not know, has the name "".
+    """
+    from features.suggestions import suggest
+    from serving.decision_log.frames import open_existing_log
+    from serving.decision_log.queries import model_names
+
+    with open_existing_log(place) as opened:
+        known = model_names(opened)
+        if model in known:
+            return model
+        if loaded is None:
+            names = [name for name in known if name]
+            listed = ", ".join(names) or "the default one alone"
+            hint = suggest(model, names)
+            usage_error(f"the log has no decision by a model called {model}{hint}; it has: {listed}")
+        return next(iter(model_names(opened, loaded.version)), "")
+
+
+complete_help(app)
 
 
 def main() -> None:
     """The entry point of the ``leadloop`` command."""
     with report_errors():
-        app()
+        ended = app(standalone_mode=False)
+        raise SystemExit(ended if isinstance(ended, int) else 0)
 
 
 if __name__ == "__main__":

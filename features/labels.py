@@ -43,7 +43,7 @@ class LabelSpec:
             msg = "a label needs a horizon above 0 and neither lead_time nor settle below 0"
             raise ValueError(msg)
         if self.stage in self.closed:
-            msg = f"stage {self.stage!r} is the target, it cannot also be a closed end"
+            msg = f"stage {self.stage!r} is the target, so it cannot be in closed"
             raise ValueError(msg)
 
     @property

@@ -218,7 +218,7 @@ def as_marked_number(
         return as_number(text, missing=missing)
     settled = pl.Series([text]) if marks is None else settle_groups(pl.Series([text]), marks)
     if settled[0] is None:
-        msg = f"{value!r} may have thousands or decimals, and nobody can tell; send a number such as 1234.5"
+        msg = f"{value!r} is ambiguous (thousands or decimals); send a number such as 1234.5"
         raise ValueError(msg)
     number = parse_amounts(settled, _decimal_of(marks)).item()
     if number is None:

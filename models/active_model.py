@@ -68,7 +68,7 @@ def _names_beside(text: str) -> list[str]:
     """The first two names without those that lead out of the folder. Raises ValueError where none is left."""
     names = [name for name in text.split("\n")[:2] if name == Path(name).name and name not in {"", ".."}]
     if not names:
-        msg = "what it names lies elsewhere"
+        msg = "the folder it names is elsewhere"
         raise ValueError(msg)
     return names
 
@@ -81,6 +81,6 @@ def _pointer_text(pointer: Path) -> str:
         content = file.read(_LONGEST + 1) or b""
     text = content.decode("utf-8")
     if len(content) > _LONGEST or not _NAMES.fullmatch(text):
-        msg = "other bytes than names stand in it"
+        msg = "it holds other bytes than a name"
         raise ValueError(msg)
     return text

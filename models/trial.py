@@ -141,7 +141,7 @@ def check_answers(model: ConversionModel) -> None:
     for row in rows.head(3).iter_rows(named=True):
         place = int(row["lead_id"].split()[1])
         if not abs(model.explain(row, row["lead_id"], 0).score.log_odds - log_odds[place]) < within[place]:
-            msg = "it scores a lead by itself otherwise than among others"
+            msg = "it scores a lead alone differently than among others"
             raise TrialError(msg)
 
 

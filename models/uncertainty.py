@@ -354,6 +354,6 @@ def _tree_from_record(record: dict[str, list[Any]]) -> MisfitTree:
         if column >= 0
     ]
     if not is_whole or any(not node < child < size - 1 for node, child in inner):
-        msg = "a tree of misfit leads nowhere"
+        msg = "a tree of misfit points at no node"
         raise ValueError(msg)
     return tree

@@ -2,8 +2,8 @@
 
 Leads of which something became known are scored within seconds, all leads after a new model is loaded, and
 all open leads at least daily, because they age. Of all workers that share the database one does it, by a
-lease. A chunk of leads is read, scored by the code that answers requests, and written in one transaction with
-its decisions; a process that is killed anywhere in between loses nothing but the time.
+lease. A chunk of leads is read and scored, and written in short transactions, each with its decisions; a
+process that is killed anywhere in between loses nothing but the time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
@@ -21,17 +21,19 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from features.clock import HOUR
-from serving.current_scores.due import due_leads, ended_leads
+from serving.current_scores.due import due_colleagues, due_leads, ended_leads, leads_without_score
 from serving.current_scores.writing import ScoreUpdate, write_scores
 from serving.decision_log.leases import give_back_lease, is_taken, take_lease
 from serving.decision_log.score_queue import oldest_queued, queue_length, queued_among
 from serving.decision_log.settings import LogUnavailable
 from serving.lead_store.stored_leads import find_concerned_leads, read_stored_leads
+from serving.lead_store.stored_tables import read_stored_tables
 from serving.monitoring import metrics
-from serving.rescoring import StoredBatch, rescore, unscorable
+from serving.request_parsing import CLOCK_SKEW
+from serving.rescoring import StoredBatch, TableBatch, rescore, rescore_together, unscorable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -47,8 +49,14 @@ LEASE_SECONDS, _RENEW_SECONDS = 15.0, 5.0
 _LOOK_SECONDS, _RETRY_SECONDS = 1.0, 5.0
 # So that all are scored within a day, however many there are.
 RESCORE_AFTER = 20 * HOUR
-# Rows of the queue that are read at a time, and leads that are read, scored and written at a time.
-_QUEUED_ROWS, CHUNK_LEADS = 200, 200
+# Rows of the queue that are read at a time, and leads that are read and scored at a time.
+_QUEUED_ROWS, CHUNK_LEADS = 2_000, 2_000
+# With the colleagues of these that wait, too, so many at most.
+_MOST_LEADS = 2 * CHUNK_LEADS
+# Leads whose scores are written in a transaction: what answers commit waits for it.
+_WRITTEN_LEADS = 200
+# From so many leads on one history of all costs less than a record of each.
+MANY_LEADS = 64
 # A turn of the writer is waited for so long; what it does after that is done once more.
 _WRITES_WITHIN = 30.0
 _REPORT_SECONDS = 60.0
@@ -58,11 +66,12 @@ logger = logging.getLogger("leadloop")
 
 
 class BackgroundScorer:
-    """Scores leads of the store in a thread of its own.
+    """Scores leads of the store in a thread of its own, by each model of the service.
 
     Args:
         writer: The database.
         find_scorer: The scorer of the model in charge; None while there is none.
+        also: By name, the same of other models.
         hooks: What is called of each score that changed, see ``serving.current_scores.writing``.
         clock: The moment as of which leads are scored, in epoch seconds. Default: now.
     """
@@ -73,8 +82,12 @@ class BackgroundScorer:
         find_scorer: Callable[[], Scorer | None],
         hooks: Sequence[OnChange] = (),
         clock: Callable[[], float] = time.time,
+        also: Mapping[str, Callable[[], Scorer | None]] | None = None,
     ) -> None:
-        self._writer, self._find_scorer, self._hooks, self._clock = writer, find_scorer, hooks, clock
+        self._writer, self._hooks, self._clock = writer, hooks, clock
+        self._find_scorers = {"": find_scorer, **(also or {})}
+        # Of each other model the last lead that was looked up in vain, until all were once.
+        self._looked_up: dict[str, Lead | None] = dict.fromkeys(also or (), ("", ""))
         self._holder = secrets.token_hex(8)
         self._lease_until = 0.0
         self._stopping = threading.Event()
@@ -112,17 +125,21 @@ class BackgroundScorer:
         Raises:
             LogUnavailable: The database cannot be read or written.
         """
-        scorer = self._find_scorer()
-        if scorer is None or not self._has_lease():
+        scorers = self._scorers()
+        if "" not in scorers or not self._has_lease():
             self._progress.show(0, None)
             return False
         with self._writer.log.connect() as connection:
-            queued, leads = _next_leads(connection, scorer.model.version, self._clock())
+            queued, leads = _queued_leads(connection)
+            if not queued:
+                leads, scorers = self._due_leads(connection, scorers)
             self._progress.show(*queue_length(connection))
         for chunk in _chunks(leads):
-            if self._stopping.is_set() or not self._has_lease():
-                return False
-            self._score_chunk(self._find_scorer() or scorer, chunk)
+            for model in scorers:
+                if self._stopping.is_set() or not self._has_lease():
+                    return False
+                self._score_chunk(self._scorers().get(model, scorers[model]), chunk, model)
+            self._progress.add(len(chunk))
         if queued:
             # Whoever is killed before this scores them once more.
             self._write(ScoreUpdate((), time.time(), queued=queued))
@@ -143,33 +160,66 @@ class BackgroundScorer:
         self._lease_until = now + LEASE_SECONDS if has_lease else 0.0
         return has_lease
 
-    def _score_chunk(self, scorer: Scorer, leads: Sequence[Lead]) -> None:
-        """Score some leads; where that fails each alone, so that one does not keep the others waiting."""
+    def _scorers(self) -> dict[str, Scorer]:
+        """The scorers of the models that have anything to answer with, by their names."""
+        found = {model: find() for model, find in self._find_scorers.items()}
+        return {model: scorer for model, scorer in found.items() if scorer is not None}
+
+    def _due_leads(
+        self, connection: Connection, scorers: Mapping[str, Scorer]
+    ) -> tuple[list[Lead], dict[str, Scorer]]:
+        """Leads that age, or whose model is a new one, and the scorer of the model that is to score them."""
+        before = int(self._clock()) - RESCORE_AFTER
+        for model, scorer in scorers.items():
+            version = scorer.model.version
+            due = due_leads(connection, version, before, CHUNK_LEADS, model)
+            if due:
+                colleagues = due_colleagues(connection, due, version, before, model)
+                return sorted({*due, *colleagues}), {model: scorer}
+            after = self._looked_up.get(model)
+            if after is not None:
+                missing = leads_without_score(connection, model, after, CHUNK_LEADS)
+                self._looked_up[model] = missing[-1] if missing else None
+                if missing:
+                    return missing, {model: scorer}
+        return [], {}
+
+    def _score_chunk(self, scorer: Scorer, leads: Sequence[Lead], model: str) -> None:
+        """Score some leads; where that fails by halves, so that one does not keep the others waiting."""
         read_at = time.time()
         batches = self._read(leads)
         try:
-            self._write(_compute(scorer, batches, read_at))
+            scored, gone = _compute(scorer, batches)
+            if model:
+                scored = [replace(each, current=replace(each.current, model=model)) for each in scored]
+            for update in _updates(scored, gone, read_at):
+                self._write(update)
         except (LogUnavailable, FutureTimeoutError):
             raise
         except Exception:
             if len(leads) == 1:
                 logger.exception("a lead of the store cannot be scored")
                 score = unscorable(*leads[0], scorer.model.version, UNSCORABLE, self._clock())
-                self._write(ScoreUpdate([score], read_at), hooks=())
+                current = replace(score.current, model=model)
+                self._write(ScoreUpdate([replace(score, current=current)], read_at), hooks=())
             else:
-                for lead in leads:
-                    self._score_chunk(scorer, [lead])
-                return
-        self._progress.add(len(leads))
+                half = len(leads) // 2
+                self._score_chunk(scorer, leads[:half], model)
+                self._score_chunk(scorer, leads[half:], model)
 
-    def _read(self, leads: Sequence[Lead]) -> list[StoredBatch]:
-        batches: list[StoredBatch] = []
+    def _read(self, leads: Sequence[Lead]) -> list[StoredBatch | TableBatch]:
+        batches: list[StoredBatch | TableBatch] = []
         for tenant, own in groupby(leads, key=lambda lead: lead[0]):
             lead_ids, now = [lead_id for _, lead_id in own], self._clock()
             with self._writer.log.connect() as connection:
-                rows = read_stored_leads(connection, lead_ids, tenant)
                 ended = ended_leads(connection, lead_ids, tenant)
-            batches.append(StoredBatch(tenant, lead_ids, rows, ended, now))
+                if len(lead_ids) >= MANY_LEADS:
+                    tables = read_stored_tables(connection, lead_ids, tenant)
+                    together, lead_ids = tables.split(lead_ids, int(now) + 1, CLOCK_SKEW)
+                    batches.append(TableBatch(tenant, together, tables, ended, now))
+                if lead_ids:
+                    rows = read_stored_leads(connection, lead_ids, tenant)
+                    batches.append(StoredBatch(tenant, lead_ids, rows, ended, now))
         return batches
 
     def _write(self, update: ScoreUpdate, hooks: Sequence[OnChange] | None = None) -> None:
@@ -177,11 +227,9 @@ class BackgroundScorer:
         self._writer.submit(partial(write_scores, update=update, hooks=chosen)).result(_WRITES_WITHIN)
 
 
-def _next_leads(connection: Connection, version: str, now: float) -> tuple[list[QueuedLead], list[Lead]]:
-    """The rows of the queue that have waited longest, and the leads they concern; else leads that age."""
+def _queued_leads(connection: Connection) -> tuple[list[QueuedLead], list[Lead]]:
+    """The rows of the queue that have waited longest, and the leads they concern."""
     queued = oldest_queued(connection, _QUEUED_ROWS)
-    if not queued:
-        return [], due_leads(connection, version, int(now) - RESCORE_AFTER, CHUNK_LEADS)
     leads: list[Lead] = []
     for tenant, rows in groupby(sorted(queued), key=lambda row: row.tenant):
         own = list(rows)
@@ -198,19 +246,34 @@ def _next_leads(connection: Connection, version: str, now: float) -> tuple[list[
 
 
 def _chunks(leads: Iterable[Lead]) -> Iterator[list[Lead]]:
+    """The leads in chunks, colleagues that wait together in one as far as it goes."""
     remaining = iter(leads)
-    while chunk := list(islice(remaining, CHUNK_LEADS)):
+    while chunk := list(islice(remaining, _MOST_LEADS)):
         yield sorted(chunk)
 
 
-def _compute(scorer: Scorer, batches: Iterable[StoredBatch], read_at: float) -> ScoreUpdate:
+def _compute(
+    scorer: Scorer, batches: Iterable[StoredBatch | TableBatch]
+) -> tuple[list[ScoredLead], list[Lead]]:
+    """The scores of leads, and those that the store does not have any more."""
     scored: list[ScoredLead] = []
     gone: list[Lead] = []
     for batch in batches:
+        if isinstance(batch, TableBatch):
+            scored += rescore_together(scorer, batch)
+            continue
         own, vanished = rescore(scorer, batch)
         scored += own
         gone += vanished
-    return ScoreUpdate(scored, read_at, gone)
+    return scored, gone
+
+
+def _updates(scored: Sequence[ScoredLead], gone: Sequence[Lead], read_at: float) -> Iterator[ScoreUpdate]:
+    """What is written in a transaction each."""
+    for first in range(0, len(scored), _WRITTEN_LEADS):
+        yield ScoreUpdate(scored[first : first + _WRITTEN_LEADS], read_at)
+    if gone:
+        yield ScoreUpdate((), read_at, gone)
 
 
 @dataclass

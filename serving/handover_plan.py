@@ -135,6 +135,10 @@ class HandoverPlan:
         """The name of an owner as the plan spells it."""
         return self._spelled.get(owner.strip().casefold(), owner.strip())
 
+    def teams_of(self, owner: str) -> tuple[str, ...]:
+        """The teams that an owner is in, in the order of the plan."""
+        return tuple(team for team, members in self.teams.items() if owner in members)
+
     def capacity_of(self, owner: str) -> int | None:
         """How many leads an owner takes a day; None where it is no owner."""
         return self.owners.get(owner, self.capacity)
@@ -245,7 +249,7 @@ def _refuse_strangers(plan: HandoverPlan) -> None:
     for where, name in pairs:
         if plan.capacity_of(name) is None:
             known = (*plan.owners, *plan.teams)
-            msg = f"{where}: nobody called {name!r} is among the owners{suggest(name, known)}"
+            msg = f"{where}: no owner called {name!r} is among the owners{suggest(name, known)}"
             raise PlanError(msg)
 
 
@@ -260,7 +264,7 @@ def _exclusion(entry: Any) -> Exclusion:
         raise PlanError(msg)
     reason = _text(entry["reason"], "exclude.reason")
     if reason in _OWN_REASONS:
-        msg = f"exclude.reason: {reason!r} is what the service itself counts by; name this one otherwise"
+        msg = f"exclude.reason: {reason!r} is a reason of the service itself; choose another name"
         raise PlanError(msg)
     return Exclusion(reason, _text(entry["attribute"], "exclude.attribute"), values, words)
 

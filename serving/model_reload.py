@@ -194,7 +194,7 @@ def _require_trial(trials: ModelTrials, folder: Path) -> None:
     from models import artifact  # noqa: PLC0415  # BentoML's first process can do without LightGBM
 
     if folder.is_symlink():
-        msg = f"{folder}: a link, which may lead anywhere; copy the folder itself"
+        msg = f"{folder}: this is a link; copy the folder itself"
         raise ModelRejected(msg)
     try:
         version, _ = artifact.read_card(folder)

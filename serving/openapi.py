@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from features.history import ACCOUNT_PREFIX
-from serving.endpoints import accounts, data_subject, handover, handover_overrides, leads, webhooks
+from serving.endpoints import (
+    accounts,
+    data_subject,
+    handover,
+    handover_overrides,
+    leads,
+    subscriptions,
+    webhooks,
+)
 from serving.middleware.request_validation import TAKES
 from serving.problems import IDEMPOTENCY_KEY_REUSED, PROBLEM_JSON, Problem
 from serving.request_parsing import COLLEAGUES
@@ -42,6 +50,9 @@ _SUMMARIES = {
     ("/v1/leads/{lead_id}/decisions", "get"): "What was ever said about a lead, and why?",
     ("/v1/events", "post"): "Tell what the CRM knows of leads",
     ("/v1/webhooks/{source}", "post"): "Pass on what a CRM says by itself",
+    ("/v1/subscriptions", "get"): "Who is told by webhooks, and what waits?",
+    ("/v1/subscriptions/dead-letters", "get"): "Which messages were given up?",
+    ("/v1/subscriptions/resend", "post"): "Send them again",
     ("/v1/leads/{lead_id}", "get"): "How likely is this lead to convert, why, and how did it come there?",
     ("/v1/accounts", "get"): "Which companies are likeliest to convert?",
     ("/v1/accounts/{account_id}", "get"): "How likely is a company to convert, and whom to call there?",
@@ -63,7 +74,11 @@ _TAGS = {
 
 _OPERATION = ("/v1/key", "/v1/model", "/report", "/readyz", "/livez", "/metrics")
 _SCORES = ("/v1/score", "/v1/explain")
-_MAY_BE_MISSING = (("/v1/handover", "get"), ("/v1/handover/overrides", "post"), ("/report", "get"))
+_MAY_BE_MISSING = (
+    *(("/v1/handover", "get"), ("/v1/handover/overrides", "post"), ("/report", "get")),
+    *(("/v1/subscriptions/dead-letters", "get"), ("/v1/subscriptions/resend", "post")),
+    ("/v1/accounts", "get"),
+)
 
 _PROBLEMS = (
     Problem(400, "missing_field", "'leads' is required", "leads"),
@@ -266,6 +281,7 @@ def openapi(generated: Mapping[str, Any], examples: Mapping[str, EndpointExample
         | handover.openapi_paths(schemas)
         | handover_overrides.openapi_paths(schemas)
         | webhooks.openapi_paths(schemas)
+        | subscriptions.openapi_paths(schemas)
         | _own_paths()
     )
     operations |= accounts.openapi_paths(schemas)

@@ -19,6 +19,7 @@ from serving.schemas import (
     AttributeChange,
     AttributeEvent,
     ConsentEvent,
+    DeadLetterQuery,
     EventsRequest,
     ExplainRequest,
     HandoverOrder,
@@ -32,6 +33,7 @@ from serving.schemas import (
     OutcomeReport,
     OutcomesRequest,
     PageQuery,
+    ResendOrder,
     ScoreRequest,
     SheetQuery,
     StoreEvent,
@@ -59,6 +61,8 @@ _MESSAGES: dict[str, type] = {
     "OutcomesRequest": OutcomesRequest,
     "OutcomeReport": OutcomeReport,
     "PageQuery": PageQuery,
+    "DeadLetterQuery": DeadLetterQuery,
+    "ResendOrder": ResendOrder,
     "HandoverQuery": HandoverQuery,
     "HandoverOrder": HandoverOrder,
     "HandoverOverrideIn": HandoverOverrideIn,
@@ -145,7 +149,7 @@ IDEMPOTENCY_KEY_INVALID = Problem(
 IDEMPOTENCY_KEY_REUSED = Problem(
     HTTPStatus.UNPROCESSABLE_ENTITY,
     "idempotency_key_reused",
-    "another request was answered under this Idempotency-Key within the last day; send each under its own",
+    "this Idempotency-Key was used for another request within the last day; use a new one",
 )
 TOO_MANY_FIELDS = Problem(
     HTTPStatus.BAD_REQUEST, "invalid_value", f"a request has at most {MAX_FIELDS} fields, each once"

@@ -17,6 +17,7 @@ _PATHS = frozenset(
         *("/", "/docs.json", "/report", "/metrics", "/livez", "/readyz", "/healthz"),
         *("/v1/score", "/v1/explain", "/v1/model", "/v1/outcomes", "/v1/handover", "/v1/events"),
         *("/v1/handover/overrides", "/v1/key", "/v1/accounts"),
+        *("/v1/subscriptions", "/v1/subscriptions/dead-letters", "/v1/subscriptions/resend"),
     )
 )
 # The pages of the console; what follows the name of some of them is an id.

@@ -220,6 +220,25 @@ class LeadParser:
             hint = "" if item.similar is None else f"; did you mean {item.similar!r}?"
             message = f"the store knows no lead {str(item.lead_id)[:40]!r}{hint}"
             raise InvalidLead(LeadError(code="unknown_lead", field="lead_id", message=message))
+        values, changes = self.read_attributes(stored)
+        events: dict[Source, Sequence[Event]] = {
+            "touchpoints": stored.events["touchpoint"],
+            "transitions": stored.events["transition"],
+            "attributes": changes,
+            "account_touchpoints": stored.colleagues["touchpoint"],
+            "account_transitions": stored.colleagues["transition"],
+        }
+        return LeadRecord(stored.lead_id, stored.created_at, values, events, stored.known_at)
+
+    def read_attributes(self, stored: StoredLead) -> tuple[dict[str, Value], list[Event]]:
+        """Read the attributes of a lead of the store in the model's types.
+
+        Args:
+            stored: The lead; of its events only the changes of attributes count.
+
+        Returns:
+            Its plain attributes and its account's by column name, and the changes of overwritten ones.
+        """
         values: dict[str, Value] = {}
         changes: list[Event] = []
         for known_at, attributes in stored.attributes:
@@ -233,15 +252,7 @@ class LeadParser:
             ]
         for row in stored.events["attribute"]:
             changes += self._stored_change(row["name"], row["known_at"], row)
-        events: dict[Source, Sequence[Event]] = {
-            "touchpoints": stored.events["touchpoint"],
-            "transitions": stored.events["transition"],
-            "attributes": changes,
-            "account_touchpoints": stored.colleagues["touchpoint"],
-            "account_transitions": stored.colleagues["transition"],
-        }
-        account_values = self._stored_values(stored.account_attributes, ACCOUNT_PREFIX)
-        return LeadRecord(stored.lead_id, stored.created_at, values | account_values, events, stored.known_at)
+        return values | self._stored_values(stored.account_attributes, ACCOUNT_PREFIX), changes
 
     def _stored_values(self, attributes: Mapping[str, Any], prefix: str) -> dict[str, Value]:
         """Plain attributes by column name, as ``_parse_attributes`` reads them; unreadable ones are None."""

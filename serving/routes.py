@@ -17,7 +17,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving.console.routes import routes as console_routes
-from serving.endpoints import accounts, data_subject, handover, handover_overrides, leads, webhooks
+from serving.endpoints import (
+    accounts,
+    data_subject,
+    handover,
+    handover_overrides,
+    leads,
+    subscriptions,
+    webhooks,
+)
 from serving.middleware.access_log import REPORT_POLICY
 from serving.middleware.api_keys import SCOPES
 from serving.middleware.authentication import is_keyless_request
@@ -54,7 +62,7 @@ _FEW = 3
 _MISSING = Problem(
     404,
     "no_report",
-    "no report lies beside the model in charge; train it again, or write it with `leadloop report`",
+    "the model in charge has no report; write it with `leadloop report`, or train again",
 )
 
 # No checksum is about the report: in a sandbox it can show itself and save its tables, and nothing else.
@@ -166,5 +174,6 @@ pages = Starlette(
         *handover_overrides.routes,
         *console_routes,
         *webhooks.routes,
+        *subscriptions.routes,
     ]
 )

@@ -123,7 +123,7 @@ def parse_time(value: object) -> int:
         never = "; where there is no date, leave the field out: 1900-01-01 and 9999-12-31 stand for none"
         is_number = isinstance(value, int) and abs(seconds) >= _MILLISECONDS
         hint = "; are these milliseconds? send seconds" if is_number else never
-        msg = f"times are read from the year 1900 until 2200, this one is outside{hint}"
+        msg = f"a time must lie between the years 1900 and 2200{hint}"
         raise ValueError(msg)
     return seconds
 
@@ -888,6 +888,73 @@ class WebhookResponse(StrictModel):
     results: list[WebhookItem]
 
 
+class SubscriptionOut(StrictModel):
+    """Who is told by webhooks, and how many messages wait or were given up.
+
+    ``host`` and ``tenant`` are null, and ``events`` is empty, where messages are left of a subscription that
+    the file has no more. ``oldest`` is since when the oldest message waits, in epoch seconds.
+    """
+
+    name: str
+    host: str | None
+    events: list[str]
+    grades: list[str]
+    tenant: str | None
+    waiting: int
+    given_up: int
+    oldest: int | None
+
+
+class SubscriptionsResponse(StrictModel):
+    """The subscriptions to webhooks by their names, and what waits for each."""
+
+    subscriptions: list[SubscriptionOut]
+
+
+class DeadLetterOut(StrictModel):
+    """A message to a webhook that was given up, without its content."""
+
+    id: int
+    subscription: str
+    tenant: str
+    lead_id: str
+    type: str
+    created_at: int
+    attempts: int
+    error: str | None
+
+
+class DeadLettersResponse(StrictModel):
+    """Messages that were given up, the oldest first; ``next`` is ``after`` of the following page, if any."""
+
+    dead_letters: list[DeadLetterOut]
+    next: int | None
+
+
+class DeadLetterQuery(StrictModel):
+    """Whose dead letters, and which part of them: ``limit`` after the number that a page ended with."""
+
+    subscription: Name | None = None
+    after: int = Field(0, ge=0, le=_LAST_NUMBER)
+    limit: int = Field(100, ge=1, le=MAX_PAGE)
+
+    # Everything in an address is text.
+    model_config = ConfigDict(strict=False)
+
+
+class ResendOrder(StrictModel):
+    """Which dead letters are sent again: those of a subscription, some by number, or all of them."""
+
+    subscription: Name | None = None
+    ids: Annotated[list[Annotated[int, Field(ge=1, le=_LAST_NUMBER)]], Field(max_length=MAX_PAGE)] = []
+
+
+class ResendResponse(StrictModel):
+    """How many messages are to be sent again."""
+
+    messages: int
+
+
 class PageQuery(StrictModel):
     """Which part of a listing: the newest ``limit``, or those before the number a page ended with."""
 
@@ -1002,9 +1069,10 @@ class LeadResponse(StrictModel):
 
 
 class AccountQuery(StrictModel):
-    """In which language an account is told of."""
+    """In which language an account is told of, and by which model."""
 
     lang: Lang = "en"
+    model: ModelName = None
 
     # Everything in an address is text.
     model_config = ConfigDict(strict=False)
@@ -1018,6 +1086,7 @@ class AccountsQuery(StrictModel):
     text: Annotated[str, Field(max_length=MAX_NAME)] | None = Field(
         None, description="only accounts with this text in their id"
     )
+    model: ModelName = None
 
     # Everything in an address is text.
     model_config = ConfigDict(strict=False)

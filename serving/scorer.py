@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from features.record import Value
     from models.conversion import ConversionModel
     from models.explanation import Explanation, Reason, Score, ScoreChange, ScorePart
+    from serving.lead_store.stored_leads import StoredLead
 
     Note = Callable[[NewDecision], object]
 
@@ -192,6 +193,23 @@ class Scorer:
         scored = list(self._scores(requests))
         parts = self._parts([row for _, row in scored])
         return [ParsedScore(score, row, split) for (score, row), split in zip(scored, parts, strict=True)]
+
+    def score_features(self, rows: pl.DataFrame) -> Iterator[tuple[Score, tuple[ScorePart, ...]]]:
+        """Score leads by their features, as ``score_parsed`` does.
+
+        Args:
+            rows: n rows of ``lead_id``, ``as_of`` and the model's features.
+
+        Returns:
+            The score of each with its parts, in their order.
+        """
+        if rows.is_empty():
+            return iter(())
+        return zip(self.model.score_many(rows), self.model.score_parts(rows), strict=True)
+
+    def read_attributes(self, stored: StoredLead) -> tuple[dict[str, Value], list[dict[str, Any]]]:
+        """The attributes of a stored lead as the model reads them, see ``LeadParser.read_attributes``."""
+        return self._read.read_attributes(stored)
 
     def trend(self, item: LeadById, moments: Sequence[int]) -> list[TrendPoint]:
         """Score a lead of the store as it was known at several moments.

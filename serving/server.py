@@ -234,7 +234,7 @@ def _check(settings: ServiceSettings, address: Address) -> None:
         msg = (
             f"{address.host} can be reached from other machines, and there are no keys: make one with "
             "`leadloop keys add` and name its file with --keys (LEADLOOP_KEYS), or say --no-keys "
-            "(LEADLOOP_NO_KEYS=1) if something else guards it"
+            "(LEADLOOP_NO_KEYS=1) if something else protects it"
         )
         raise StartError(msg)
     if settings.handover:

@@ -61,7 +61,7 @@ from serving.webhooks.settings import read_webhooks
 from serving.workload import Workload, let_threads_share, stop_sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from models.conversion import ConversionModel
     from serving.background_scorer import BackgroundScorer
@@ -120,10 +120,10 @@ class Leadloop:
         self.journal = _open_decision_log(settings.log)
         self._store = None if self.journal is None else _open_lead_store(self.journal)
         self.webhooks = read_webhooks()
-        self._delivery = _open_webhook_delivery(self.journal, self.webhooks, self.champion)
+        self.handover = PlanFile(settings.handover)
+        self._delivery = _open_webhook_delivery(self.journal, self.webhooks, self.champion, self.handover)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
-        self.handover = PlanFile(settings.handover)
         self.keep_days, self.controller = settings.log.keep_days, Controller.of(os.environ)
         self.shadow = self._shadow_scorer(settings.shadow, settings.project)
         self.models = {
@@ -138,7 +138,7 @@ class Leadloop:
         self.console = _open_console(settings, self.journal)
         self.background = None
         if self.journal is not None and settings.rescore:
-            self.background = _background_scorer(self.journal, self.champion)
+            self.background = _background_scorer(self.journal, self.models)
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:
             followed.reload()
@@ -371,17 +371,20 @@ def _open_console(settings: ServiceSettings, journal: DecisionLog | None) -> Con
     return Console(settings, journal) if settings.console and can_render() else None
 
 
-def _background_scorer(journal: DecisionLog, champion: ReloadingModel) -> BackgroundScorer:
+def _background_scorer(journal: DecisionLog, models: Mapping[str, ServedModel]) -> BackgroundScorer:
     from serving.background_scorer import BackgroundScorer  # noqa: PLC0415
 
-    def find_scorer() -> Scorer | None:
-        return None if champion.current is None else champion.current.scorer
+    finders = {name: partial(_find_scorer, served.champion) for name, served in models.items()}
+    find_default = finders.pop("")
+    return BackgroundScorer(journal.writer, find_default, journal.score_hooks, also=finders)
 
-    return BackgroundScorer(journal.writer, find_scorer, journal.score_hooks)
+
+def _find_scorer(champion: ReloadingModel) -> Scorer | None:
+    return None if champion.current is None else champion.current.scorer
 
 
 def _open_webhook_delivery(
-    journal: DecisionLog | None, webhooks: WebhookSettings, champion: ReloadingModel
+    journal: DecisionLog | None, webhooks: WebhookSettings, champion: ReloadingModel, plan_file: PlanFile
 ) -> WebhookDelivery | None:
     """What delivers messages to webhooks, after the log was told to write them; None without any."""
     if journal is None or not webhooks.outgoing:
@@ -394,7 +397,7 @@ def _open_webhook_delivery(
     def find_model() -> ConversionModel | None:
         return None if champion.current is None else champion.current.scorer.model
 
-    writer = WebhookWriter(subscriptions, find_model)
+    writer = WebhookWriter(subscriptions, find_model, lambda: plan_file.plan)
     journal.handover_observer = writer.write_handover
     journal.outcome_observer = writer.write_outcomes
     journal.score_hooks.append(writer.write_score_change)

@@ -233,7 +233,7 @@ def _only_project() -> str:
     there = f"the model store {store} has models of {', '.join(projects) or 'no project'}"
     legacy = any(entry.project is None for entry in entries)
     hint = "; `leadloop models adopt` takes over the one of an earlier release" if legacy else ""
-    msg = f"nothing says whose champion to follow, and {there}: name the project in {PROJECT}{hint}"
+    msg = f"no project is named whose champion to follow, and {there}: name the project in {PROJECT}{hint}"
     raise SettingsError(msg)
 
 

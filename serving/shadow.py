@@ -85,7 +85,7 @@ class ShadowScorer:
         self, leads: Sequence[object], decisions: list[NewDecision], now: float
     ) -> list[ScoreResult | LeadFailure]:
         if self.followed.current is None:
-            msg = "there is no challenger that can answer"
+            msg = "no challenger is loaded"
             raise LookupError(msg)
         return self.followed.current.scorer.score(leads, decisions.append, now=now)
 

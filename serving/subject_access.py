@@ -62,6 +62,8 @@ class SubjectRecords:
         lists: The call lists that it was on or left off: ``day``, ``handed_over``, ``by_lot``.
         stored: What the lead store knows of it; None where it knows nothing.
         overrides: What people decided about its place on call lists.
+        messages: Messages about it that were not delivered: ``subscription``, ``type``, ``created_at``,
+            ``given_up``, the newest first.
     """
 
     lead_id: str
@@ -70,6 +72,7 @@ class SubjectRecords:
     lists: Sequence[Mapping[str, Any]]
     stored: StoredLead | None = None
     overrides: Sequence[Override] = ()
+    messages: Sequence[Mapping[str, Any]] = ()
 
     @property
     def newest(self) -> Decision | None:
@@ -156,6 +159,7 @@ def read_subject_records(log: Engine, lead_id: str, tenant: str = "") -> Subject
     # The service starts without a database library where there is no log.
     from serving.decision_log import overrides, queries  # noqa: PLC0415
     from serving.lead_store.stored_leads import read_stored_leads  # noqa: PLC0415
+    from serving.webhooks.outbox import messages_of_lead  # noqa: PLC0415
 
     with log.connect() as connection:
         stored = read_stored_leads(connection, [lead_id], tenant).lead(lead_id)
@@ -166,6 +170,7 @@ def read_subject_records(log: Engine, lead_id: str, tenant: str = "") -> Subject
         tuple(queries.lists_of_lead(log, lead_id, tenant))[-MOST_RECORDS:],
         stored,
         tuple(overrides.overrides_of_lead(log, lead_id, tenant))[-MOST_RECORDS:],
+        tuple(messages_of_lead(log, lead_id, tenant, MOST_RECORDS)),
     )
 
 
@@ -188,6 +193,7 @@ def subject_access_sheet(records: SubjectRecords, context: SheetContext) -> Subj
         _score(records, context),
         _lists(records, context),
         _human_decisions(records, context),
+        *_messages(records, context),
         _logic(context),
         _retention(context),
         _rights(context),
@@ -362,6 +368,24 @@ def _human_decisions(records: SubjectRecords, context: SheetContext) -> SheetSec
     )
     head = tuple(_say(name, lang) for name in ("day", "decision", "decided_by", "reason"))
     return SheetSection(title, tuple(sentences), head, rows)
+
+
+def _messages(records: SubjectRecords, context: SheetContext) -> Iterator[SheetSection]:
+    """Messages to other programs that are held because they were not delivered."""
+    if not records.messages:
+        return
+    lang = context.lang
+    rows = tuple(
+        (
+            _day(message["created_at"], lang),
+            message["subscription"],
+            _say(f"message_{message['type'].replace('.', '_')}", lang),
+            _say("message_given_up" if message["given_up"] else "message_waits", lang),
+        )
+        for message in records.messages
+    )
+    head = tuple(_say(name, lang) for name in ("day", "receiver", "event", "message_state"))
+    yield SheetSection(_say("messages_title", lang), (_say("messages", lang),), head, rows)
 
 
 def _logic(context: SheetContext) -> SheetSection:

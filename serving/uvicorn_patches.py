@@ -16,11 +16,13 @@ with ``Connection: close``.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
 import shutil
 import socket
+import struct
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +44,16 @@ ENDING = "LEADLOOP_ENDING"
 PARENT, RUN_DIR = "LEADLOOP_PARENT", "LEADLOOP_RUN_DIR"
 # Without a parent: for requests that are being answered, and for all of the end.
 ANSWERS_WITHIN, ENDS_WITHIN = 5.0, 15.0
+# Linux: option 26 gives a socket a filter (socket(7)) of operation, jump if true, jump if false, operand
+# (linux/filter.h): load byte 13 of the TCP header, keep SYN and ACK of it; SYN alone: take 0 bytes, else all.
+_SO_ATTACH_FILTER = 26
+_DROP_FIRST_PACKETS = (
+    (0x30, 0, 0, 13),
+    (0x54, 0, 0, 0x12),
+    (0x15, 0, 1, 0x02),
+    (0x06, 0, 0, 0),
+    (0x06, 0, 0, 0xFFFFFFFF),
+)
 logger = logging.getLogger("leadloop")
 
 
@@ -115,12 +127,26 @@ def is_orphan() -> bool:
 def _close_listener(listener: socket.socket) -> list[socket.socket]:
     """The connections that wait on a socket, which is closed: later clients are refused."""
     waiting: list[socket.socket] = []
+    _ignore_new_clients(listener)
     with suppress(OSError):
         while True:
             waiting.append(listener.accept()[0])
     with suppress(OSError):
         listener.shutdown(socket.SHUT_RDWR)
     return waiting
+
+
+def _ignore_new_clients(listener: socket.socket) -> None:
+    """Drop the first packets of new connections, where the system can (Linux).
+
+    A client who connects after the last ``accept`` and before the socket is closed would be reset. Its first
+    packet is dropped instead; it is sent again a second later, and refused then.
+    """
+    steps = [struct.pack("HBBI", *step) for step in _DROP_FIRST_PACKETS]
+    program = ctypes.create_string_buffer(b"".join(steps))
+    reference = struct.pack("HL", len(steps), ctypes.addressof(program))
+    with suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, reference)
 
 
 class _Clock:

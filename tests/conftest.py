@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -30,8 +31,20 @@ for name in ("LEADLOOP_STORE", "LEADLOOP_PROJECT"):
     os.environ.pop(name, None)
 
 
+# As many tests that are not slow take as long as a slow one.
+_SLOW_COUNTS = 30
+
+
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+def pytest_collection_modifyitems(items):
+    """Long modules first, so that no worker begins one when the others have nothing left to do."""
+    weights = Counter()
+    for item in items:
+        weights[item.path] += _SLOW_COUNTS if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from log_entries import in_transaction, make_decision
 from sqlalchemy import select
@@ -34,11 +35,11 @@ def scored(lead_id="a", points=168, as_of=NOW, *, state="open", tenant="", versi
         grade=grade,
         **fields,
     )
-    decision = None
+    decide = None
     if probability is not None:
         numbers = {"points": points, "grade": grade, "probability": probability}
-        decision = make_decision(lead_id, as_of=as_of, version=version, **numbers)
-    return ScoredLead(current, decision)
+        decide = partial(make_decision, lead_id, as_of=as_of, version=version, **numbers)
+    return ScoredLead(current, decide)
 
 
 def write(log, *leads, read_at=None, hooks=(), **more):

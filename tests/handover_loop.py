@@ -78,10 +78,10 @@ def run_loop(company: Company, seed: int) -> Loop:
 def _as_logged(company, random, truth, called_on, logged):
     (features, chance, worth), (rows, lists) = truth, logged
     n, arrived = len(chance), FIRST + np.arange(len(chance)) // company.arrivals * DAY
-    values = {name: features[:, place] for place, name in enumerate(NAMES)}
+    values = pl.DataFrame({name: features[:, place] for place, name in enumerate(NAMES)})
     decisions = pl.DataFrame(
-        {"lead_id": [str(lead) for lead in range(n)], "as_of": arrived, "decided_at": arrived} | values
-    ).with_columns(complete=True)
+        {"lead_id": [str(lead) for lead in range(n)], "as_of": arrived, "decided_at": arrived}
+    ).with_columns(values.to_struct("features"), complete=True)
     leads = np.array([lead for lead, *_ in rows])
     handed_over = decisions[leads].with_columns(
         pl.Series("propensity", [chance_ for *_, chance_, _ in rows]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 
 import numpy as np
 import polars as pl
@@ -20,7 +22,8 @@ from models.explanation import Score
 from serving.decision_log import handovers
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.experiment import experiment_frame
-from serving.decision_log.records import NewDecision, Outcome, RequestInfo
+from serving.decision_log.overrides import add_override
+from serving.decision_log.records import NewDecision, Outcome, Override, RequestInfo
 from serving.decision_log.statements import add_decisions, add_outcomes, decision_rows
 from serving.handover_selection import HandoverRequest
 
@@ -95,6 +98,28 @@ def test_the_command_says_that_calls_help_and_by_how_much(company):
     assert overall["effect"]["low"] < 0.22 < overall["effect"]["high"]
     assert {group["kind"] for group in found["groups"]} == {"list", "size"}
     assert "Leads zu übergeben hilft" in result.stderr
+
+
+def test_control_leads_that_people_handed_over_stay_in_their_group_and_count_as_called(tmp_path, company):
+    place = str(tmp_path / "decisions.db")
+    shutil.copy(company / "decisions.db", place)
+    log = writing(open_log(place))
+    frame = experiment_frame(log, FEATURES)
+    assert not frame["called_by_hand"].any()
+    groups = [frame.filter(handed_over=flag)["lead_id"].head(40).to_list() for flag in (True, False)]
+    for lead_id in (*groups[0][:5], *groups[1]):
+        override = Override(lead_id, "hand_over", "met them", "ann", FIRST + DAY, FIRST + 3 * DAY)
+        in_transaction(log, add_override, override, time.time())
+    again = experiment_frame(log, FEATURES)
+    log.dispose()
+    assert again.drop("called_by_hand").equals(frame.drop("called_by_hand"))
+    assert again.filter("called_by_hand").height == 45
+    result = run(company, "--log", place, "--json", "-")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["by_hand"] == 40
+    assert found["overall"]["control"] == frame.filter(~pl.col("handed_over")).height
+    assert "40 leads of the control group were handed over by hand" in result.stderr
 
 
 def test_without_a_control_group_the_command_says_what_to_do(tmp_path, company):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from zipfile import is_zipfile
 
 import polars as pl
 import pytest
@@ -97,6 +99,25 @@ def test_a_report_is_written_again_in_german(place):
 
 
 @pytest.mark.slow
+def test_the_board_the_tables_and_what_changed_are_written_alone(place):
+    before = (place / "leadloop-out/report.html").read_bytes()
+    earlier = place / "leadloop-out/report-before.json"
+    assert not earlier.exists()
+    result = run(place, "report", "--since", "last")
+    assert "no earlier report" in result.stderr
+    shutil.copy(place / "leadloop-out/report.json", earlier)
+    result = run(place, "report", "--since", "last", "--email", "digest.html", "--xlsx", "tables.xlsx")
+    assert result.returncode == 0, result.stderr
+    assert (place / "digest.html").read_text().startswith("<!doctype html>")
+    assert "nothing changed beyond chance" in (place / "digest.txt").read_text()
+    assert is_zipfile(place / "tables.xlsx")
+    result = run(place, "report", "--board", "--lang", "de", "--out", "board.html")
+    assert result.returncode == 0, result.stderr
+    assert "Wie verlässlich ist das?" in (place / "board.html").read_text(encoding="utf-8")
+    assert (place / "leadloop-out/report.html").read_bytes() == before
+
+
+@pytest.mark.slow
 def test_check_lists_findings(place):
     result = run(place, "check", "--leads", "leads.csv", *FLAT, "--json", "-")
     checks = json.loads(result.stdout)
@@ -122,8 +143,10 @@ def test_check_lists_findings(place):
         ),
         (["points", "--leads", "leads.csv", *FLAT, "--out", "nowhere/x.csv"], "there is no folder"),
         (["report", "--out", "nowhere/x.html"], "there is no folder"),
+        (["report", "--xlsx", "nowhere/x.xlsx"], "there is no folder"),
+        (["report", "--email", "nowhere/x.html"], "there is no folder"),
         (["init", "leads.csv", "--out", "nowhere/x.toml"], "there is no folder"),
-        (["monitor", "--log", "x.db", "--html", "nowhere/x.html"], "there is no folder"),
+        (["monitor", "--log", "leads.csv", "--html", "nowhere/x.html"], "there is no folder"),
         (["decisions", "--out", "nowhere/x.csv"], "there is no folder"),
         (["check"], "--leads, --id and --label"),
         (["score", "--model", "nowhere", "--leads", "leads.csv", "--out", "x.csv"], "no model here"),

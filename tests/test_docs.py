@@ -19,7 +19,7 @@ import features
 from features.batch import compute_features
 from features.catalogue import KINDS
 from features.clock import DAY
-from features.ingest.mapping import TableMapping
+from features.ingest.mapping import GatheredValues, TableJoin, TableMapping, ValueLookup
 from features.spec import FeatureSet
 from leadloop import app
 from models.points_table import PointsTable
@@ -103,7 +103,7 @@ def test_every_risk_of_the_owasp_list_is_held_by_tests():
 def test_it_builds_without_a_warning(site):
     built = {path.relative_to(site).with_suffix("").as_posix() for path in site.rglob("*.html")}
     assert {page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES} <= built
-    assert len([page for page in built if page.startswith("tutorial/notebooks/")]) == 4
+    assert len([page for page in built if page.startswith("tutorial/notebooks/")]) == 6
 
 
 @pytest.mark.slow
@@ -234,8 +234,10 @@ def test_every_key_of_the_configuration_has_a_meaning_and_no_other_key_has():
         assert {f.name for f in dataclasses.fields(kind)} == set(part)
         for section in (value for value in part.values() if isinstance(value, dict)):
             assert section["about"].strip()
-    keys = {f.metadata.get("key", f.name) for f in dataclasses.fields(TableMapping)}
-    assert keys == set(meanings["table"]) - {"about"}
+    tables = {"table": TableMapping, "join": TableJoin, "lookup": ValueLookup, "gather": GatheredValues}
+    for name, kind in tables.items():
+        keys = {f.metadata.get("key", f.name) for f in dataclasses.fields(kind)}
+        assert keys == set(meanings[name]) - {"about"}
     for section in (
         "flat",
         "funnel",

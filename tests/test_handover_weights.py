@@ -196,7 +196,7 @@ def test_how_long_an_outcome_takes_gives_it_no_weight():
     listed = [(f"{n}", FIRST + day * DAY) for n in range(100) for day in range(21 if won[n] else 2)]
     decisions = pl.DataFrame(
         {"lead_id": [lead for lead, _ in listed], "as_of": FIRST, "decided_at": FIRST, "complete": True}
-        | {"size": 1.0, "propensity": 1.0, "by_lot": False}
+        | {"features": {"size": 1.0}, "propensity": 1.0, "by_lot": False}
     )
     outcomes = pl.DataFrame(
         {

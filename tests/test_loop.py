@@ -29,7 +29,6 @@ from models import artifact
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.frames import decisions_frame, outcomes_frame
 from serving.decision_log.records import NewDecision, Outcome, RequestInfo
-from serving.decision_log.settings import LogError
 from serving.decision_log.statements import add_decisions, add_outcomes, decision_rows
 from serving.request_parsing import ScoringRequest
 from serving.scorer import Scorer
@@ -203,6 +202,29 @@ def test_a_log_whose_outcomes_turned_is_not_healthy(company, tmp_path):
     assert "base_rate" in {reason["code"] for reason in report["reasons"]}
 
 
+def test_a_further_model_is_watched_under_its_name_or_by_its_folder(company, tmp_path, monkeypatch):
+    """The same decisions under another name give the same report and the same file of scores."""
+    renewal = replace(company, log=str(tmp_path / "renewal.db"))
+    shutil.copy(company.log, renewal.log)
+    with closing(sqlite3.connect(renewal.log)) as db, db:
+        db.execute("UPDATE decisions SET model = 'renewal'")
+    expected, _ = watched(company)
+    assert watched(renewal)[0] == expected
+    monkeypatch.setenv("LEADLOOP_MODELS", f"renewal={company.folder}/")
+    assert watched(replace(renewal, folder="renewal"))[0] == expected
+    run("decisions", "--log", company.log, "--out", tmp_path / "default.csv")
+    run("decisions", "--log", renewal.log, "--out", tmp_path / "renewal.csv", "--model", "renewal")
+    assert (tmp_path / "default.csv").read_bytes() == (tmp_path / "renewal.csv").read_bytes()
+
+
+def test_a_name_that_no_model_has_is_refused_with_what_there_is(company, monkeypatch):
+    monkeypatch.delenv("LEADLOOP_MODELS", raising=False)
+    result = run("monitor", "--log", company.log, "--model", "renewal")
+    assert (result.exit_code, "LEADLOOP_MODELS='renewal=PROJECT'" in result.output) == (2, True)
+    result = run("decisions", "--log", company.log, "--model", "renewal", "--out", "nowhere.csv")
+    assert (result.exit_code, "it has: the default one alone" in result.output) == (2, True)
+
+
 def test_decisions_of_another_model_are_not_this_ones(company, model_of_another):
     result = run("monitor", "--log", company.log, "--model", model_of_another)
     assert result.exit_code != 0
@@ -221,13 +243,16 @@ def model_of_another(company, tmp_path_factory):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("monitor", "--log", "x.db", "--scores", "s.csv"), "--log holds scores and outcomes"),
+        (("monitor", "--log", "x.db", "--scores", "s.csv"), "--log replaces --scores and --outcomes"),
         (("monitor", "--scores", "s.csv"), "name --scores, --outcomes, --id and --label, or --log"),
         (("train", "--handed-over"), "name it with --from-log"),
-        (("train", "--from-log", "x.db", "--leads", "l.csv"), "leave --leads and --holdout out"),
+        (("train", "--from-log", "x.db", "--leads", "l.csv"), "--from-log replaces --leads and --holdout"),
     ],
 )
-def test_what_contradicts_itself_is_refused(company, words, why):
+def test_what_contradicts_itself_is_refused(company, tmp_path, monkeypatch, words, why):
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.db", "s.csv", "l.csv"):
+        (tmp_path / name).touch()
     result = run(*words, "--model", company.folder)
     assert result.exit_code == 2
     assert why in result.output
@@ -236,8 +261,8 @@ def test_what_contradicts_itself_is_refused(company, words, why):
 def test_a_log_that_is_not_there_is_named(company, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("train", "--from-log", "x.db", "--model", company.folder)
-    assert isinstance(result.exception, LogError)
-    assert "there is no decision log at x.db" in str(result.exception)
+    assert result.exit_code == 2
+    assert "there is no decision log at x.db" in " ".join(result.output.replace("│", " ").split())
 
 
 @pytest.mark.slow

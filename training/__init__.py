@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from training.monitoring.results import AlertThresholds, MonitoringReport
     from training.pipeline.fit_model import train_model
     from training.pipeline.train import TrainingRun, rerender_report, run_training
+    from training.plots import plot_beeswarm, plot_gains, plot_reliability, plot_waterfall
     from training.plugins import PluginError
     from training.points.distillation import learn_points
     from training.points.learned_table import LearnedScorecard
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from training.report.plugin_sections import CustomSection, CustomTable
     from training.report.render import render as render_report
     from training.report.report import Report, build_report
+    from training.shap_values import explain_rows
     from training.simulation.simulator import SimulatedCrm, simulate
     from training.simulation.world import World
     from training.trained_model import TrainedModel
@@ -73,6 +75,11 @@ else:
         {
             "CustomTable": "training.report.plugin_sections",
             "CustomSection": "training.report.plugin_sections",
+            "explain_rows": "training.shap_values",
+            "plot_beeswarm": "training.plots",
+            "plot_gains": "training.plots",
+            "plot_reliability": "training.plots",
+            "plot_waterfall": "training.plots",
             "PluginError": "training.plugins",
             "ReportInput": "training.analysis.inputs",
             "ReportSettings": "training.analysis.inputs",
@@ -216,12 +223,17 @@ __all__ = [
     "dataset_from_log",
     "default_learner",
     "draft_config",
+    "explain_rows",
     "format_backtest",
     "format_checks",
     "learn_points",
     "load_config",
     "load_points_table",
     "monitor_model",
+    "plot_beeswarm",
+    "plot_gains",
+    "plot_reliability",
+    "plot_waterfall",
     "promote_model",
     "push_scores",
     "read_dataset",

@@ -309,7 +309,7 @@ def read_flat_leads(
         SourceError: The file cannot be read, or lacks columns; while the leads are walked.
     """
     if not model.card.flat:
-        msg = "this model was trained on a history of events; score it with --config, not --leads"
+        msg = "the model was trained on a history of events; use --config instead of --leads"
         raise ScoringError(msg)
     card = model.card
     columns = FlatColumns.from_features(model.features, card.id_column, card.missing or MISSING, card.marks)
@@ -361,7 +361,7 @@ def _read_parts(
 ) -> Iterator[HistoryPartitions]:
     """The parts of a history, as the model needs it."""
     if model.card.flat:
-        msg = "this model was trained on a flat export; score it with --leads"
+        msg = "the model was trained on a flat export; name the file of leads with --leads"
         raise ScoringError(msg)
     known = {
         "plain": _attribute_selection(model, carried),

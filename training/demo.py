@@ -104,7 +104,7 @@ def run_demo(leads: int, seed: int, out: Path, tracking: Tracking, say: Say) -> 
     write_csv(past, out / "crm", JUNK, seed)
     config = load_config(out / "crm" / "leadloop.toml")
     trained = run_training(config, out, tracking, configuration=out / "crm" / "leadloop.toml", say=say)
-    say(f"judging on further leads of the same company, created after {to_datetime(today):%Y-%m-%d} ...")
+    say(f"measuring on further leads of the same company, created after {to_datetime(today):%Y-%m-%d} ...")
     truth = evaluate_against_truth(trained.model, simulate(JUDGES, seed + 1), config, today)
     say(_in_words(truth))
     say(_promote(trained.run.run_id, tracking))

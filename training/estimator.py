@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 import narwhals.stable.v2 as nw
 import numpy as np
 import polars as pl
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
+    _check_feature_names_in,
     _check_sample_weight,
     check_array,
     check_consistent_length,
@@ -18,26 +19,37 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from features.suggestions import suggest
 from training.config.defaults import SEED
-from training.learner.fit import fit
+from training.data.training_rows import TrainingRows
+from training.learner.fit import fit_learning_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
 
     from training.learner.fit import FittedPredictor
 
 
-class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn is not typed
+# Rows that importances are averaged over; a mean of so many is known to some percent.
+_IMPORTANCE_ROWS = 1000
+
+
+# scikit-learn is not typed.
+class LeadClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A calibrated binary classifier of mixed numbers and categories.
 
-    ``X`` is a pandas or Polars frame, or an array of shape (n, columns): numbers and flags are taken as
-    numbers, all else as categories, and missing values stay missing. Nothing has to be scaled, imputed or
-    encoded. Logistic regression, boosted trees and their stacking are compared on held-out rows, and the best
-    is calibrated.
+    ``X`` is a pandas or Polars frame, an Arrow table, or an array of shape (n, columns): numbers and flags
+    are taken as numbers, all else as categories, and missing values stay missing. Nothing has to be scaled,
+    imputed or encoded. Logistic regression, boosted trees and their stacking are compared on held-out rows,
+    and the best is calibrated.
 
     Args:
         seed: Of folds and samples. Default: that of the command line, so that both give the same model.
+        monotone: By number column, 1 where more may never lower a probability, -1 where it may never raise
+            it. Default: no constraints.
 
     Attributes:
         classes_: (2,) the classes, sorted; the second one is predicted as converting.
@@ -50,8 +62,9 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
     [0, 1]
     """
 
-    def __init__(self, *, seed: int = SEED) -> None:
+    def __init__(self, *, seed: int = SEED, monotone: Mapping[str, int] | None = None) -> None:
         self.seed = seed
+        self.monotone = monotone
 
     def fit(
         self,
@@ -67,14 +80,16 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
             X: (n, columns) a frame or array.
             y: (n,) outcomes of two classes; the second one in sort order converts.
             sample_weight: (n,) weights of the rows. Default: 1 each.
-            order: (n,) whole numbers that grow with time: the learner then selects and calibrates on later
-                rows. Default: shuffled folds.
+            order: (n,) when each row is of: datetimes, dates, ISO texts, or numbers that grow with time; a
+                pandas, Polars or Arrow column, an array or a list. The learner then selects and calibrates on
+                later rows. Default: shuffled folds.
 
         Returns:
             The classifier itself.
 
         Raises:
-            ValueError: There are not two classes, too few rows of one, or a column holds times.
+            ValueError: There are not two classes, too few rows of one, a column holds times, ``order`` has
+                gaps, or ``monotone`` names no number column.
         """
         if y is None:
             msg = "LeadClassifier requires y to be passed, but the target y is None"
@@ -86,8 +101,13 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
         self.classes_, codes = np.unique(target, return_inverse=True)
         _two_classes(self.classes_, target)
         weights = None if sample_weight is None else _weights(sample_weight, target)
-        moments = None if order is None else np.asarray(order, dtype=np.int64)
-        self.fitted_: FittedPredictor = fit(frame, codes, order=moments, weights=weights, seed=self.seed)
+        moments = None if order is None else _moments(order)
+        if moments is not None:
+            check_consistent_length(frame, moments)
+        signs = self._signs()
+        rows = TrainingRows(frame, codes, moments, weights, monotone=signs)
+        self.fitted_: FittedPredictor = fit_learning_rows(rows, self.seed)
+        self.sample_ = frame.gather_every(1 + frame.height // _IMPORTANCE_ROWS)
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
@@ -121,9 +141,66 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
         base, weights = predictor.contributions(predictor.encodings.encode(frame))
         return base, pl.DataFrame(weights, schema=list(predictor.feature_names))
 
+    def transform(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """The contributions of ``explain`` as features for another step of a pipeline.
+
+        Args:
+            X: (n, columns) a frame or array.
+
+        Returns:
+            (n, ``get_feature_names_out``) contributions in log-odds; a frame after ``set_output``.
+        """
+        return self.explain(X)[1].to_numpy()
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
+        """The names of the columns of ``transform``: those of ``X``, and combinations of columns after them.
+
+        Args:
+            input_features: Must be the columns that were learned from. Default: those.
+
+        Returns:
+            (contributions,) names.
+        """
+        check_is_fitted(self)
+        learned = _check_feature_names_in(self, input_features)
+        combinations = self.fitted_.predictor.feature_names[len(learned) :]
+        return np.asarray([*learned, *combinations], dtype=object)
+
+    @property
+    def feature_importances_(self) -> NDArray[np.float64]:
+        """(columns,) the mean absolute contribution of each column of ``X``, in log-odds, on training rows.
+
+        It is what shap's bar chart shows: how far a column moves a probability, either way, not how much is
+        lost without it. A combination of columns counts in equal shares for each of them.
+        """
+        check_is_fitted(self)
+        predictor = self.fitted_.predictor
+        _, weights = predictor.contributions(predictor.encodings.encode(self.sample_))
+        mean = dict(zip(predictor.feature_names, np.abs(weights).mean(axis=0), strict=True))
+        parts = {each.name: each.parts for each in predictor.encodings.combinations}
+        importance = dict.fromkeys(self.columns_, 0.0)
+        for name, value in mean.items():
+            for part in parts.get(name, (name,)):
+                importance[part] += value / len(parts.get(name, (name,)))
+        return np.array([importance[name] for name in self.columns_])
+
     def as_learned(self, X: Any) -> pl.DataFrame:  # noqa: N803
         """``X`` as the learner takes it: numbers as Float64, categories as text, missing values as null."""
         return self._predictor_and_frame(X)[1]
+
+    def _signs(self) -> dict[str, int]:
+        """``monotone`` with its columns checked."""
+        signs = dict(self.monotone or {})
+        for name, sign in signs.items():
+            if self.columns_.get(name) is not pl.Float64:
+                msg = (
+                    f"monotone names {name!r}, which is no number column{suggest(name, list(self.columns_))}"
+                )
+                raise ValueError(msg)
+            if sign not in {-1, 0, 1}:
+                msg = f"monotone[{name!r}] is {sign!r}; use 1 for rising, -1 for falling"
+                raise ValueError(msg)
+        return signs
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -139,8 +216,10 @@ class LeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # sc
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:  # noqa: N803
         """``X`` as Float64 and String columns; their types are set by ``reset``, else those of training."""
         if isinstance(native := nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame):
-            validate_data(self, X, reset=reset, skip_check_array=True)
             frame = native.to_polars()
+            # scikit-learn knows no Arrow tables.
+            known = frame if native.implementation.is_pyarrow() else X
+            validate_data(self, known, reset=reset, skip_check_array=True)
         else:
             rows = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
             frame = pl.DataFrame({f"x{place}": rows[:, place].tolist() for place in range(rows.shape[1])})
@@ -155,6 +234,31 @@ def _kind(column: pl.Series) -> type[pl.DataType]:
         raise ValueError(msg)
     is_number = column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
     return pl.Float64 if is_number else pl.String
+
+
+def _moments(order: Any) -> NDArray[np.int64]:
+    """(n,) ``order`` as whole numbers: microseconds since 1970 of times, and numbers as they are."""
+    native = nw.from_native(order, series_only=True, pass_through=True)
+    column = native.to_polars() if isinstance(native, nw.Series) else pl.Series(_as_list(order))
+    if column.dtype == pl.String:
+        column = column.str.to_datetime(time_zone="UTC", strict=False)
+    if column.dtype.is_temporal():
+        column = column.cast(pl.Datetime("us")).cast(pl.Int64)
+    if column.null_count() or not column.dtype.is_numeric() or column.is_nan().any():
+        at = column.is_null().arg_max() if column.null_count() else 0
+        msg = (
+            f"order is not a time or number in row {at}; give datetimes, dates, ISO texts or numbers that "
+            "grow with time, one a row"
+        )
+        raise ValueError(msg)
+    # Numbers with fractions are times, too: only which is earlier counts.
+    return column.rank("dense").to_numpy().astype(np.int64) if column.dtype.is_float() else column.to_numpy()
+
+
+def _as_list(order: Any) -> list[Any]:
+    """The values of a list, array or index, those of NumPy as Python's own."""
+    values = np.asarray(order)
+    return list(values.astype("datetime64[us]").tolist() if values.dtype.kind == "M" else values.tolist())
 
 
 def _weights(sample_weight: ArrayLike, target: NDArray[Any]) -> NDArray[np.float64]:

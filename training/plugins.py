@@ -81,7 +81,7 @@ class Plugin:
             PluginError: It cannot be called, or raises; the message has its type and text.
         """
         if not callable(self.value):
-            self.refuse(f"this should be something to call, not {_abbreviate(self.value)}")
+            self.refuse(f"this should be a function or class, not {_abbreviate(self.value)}")
         try:
             return self.value(*arguments)
         except PluginError:

@@ -140,6 +140,24 @@ def _refuse(params: dict[str, Any] | None) -> None:
         raise ValueError(msg)
 
 
-def _load_pyfunc(path: str) -> ScoringModel:
+@dataclass(frozen=True)
+class _LoadedModel:
+    """A scoring model as MLflow calls it: what is wrong with the rows is an error of MLflow's own.
+
+    Its server hides the message of every other exception behind "unexpected error" and a stack trace.
+    """
+
+    scoring: ScoringModel
+
+    def predict(self, rows: IntoDataFrame, params: dict[str, Any] | None = None) -> Any:
+        from mlflow import MlflowException  # noqa: PLC0415  # only MLflow calls this, so it is here already
+
+        try:
+            return self.scoring.predict(rows, params)
+        except ValueError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+
+
+def _load_pyfunc(path: str) -> _LoadedModel:
     """What MLflow calls with the local copy of the model's folder."""
-    return ScoringModel(artifact.load(Path(path)))
+    return _LoadedModel(ScoringModel(artifact.load(Path(path))))

@@ -10,15 +10,44 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.conversion import ConversionModel
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
     import polars as pl
     import shap
     from numpy.typing import NDArray
 
-    from models.conversion import ConversionModel
     from training.estimator import LeadClassifier
+
+
+def explain_rows(
+    model: ConversionModel | LeadClassifier, rows: Any, *, families: Mapping[str, str] | bool = False
+) -> shap.Explanation:
+    """The contributions of rows as shap's plots take them; ``[0]`` of it is the explanation of one lead.
+
+    Args:
+        model: A model, or a fitted classifier.
+        rows: Feature rows such as ``Dataset.rows``, or a frame as the classifier takes it.
+        families: True for a column a family of features instead of a column a feature; for a classifier, the
+            family of each column by name. Default: False, a column a feature.
+
+    Returns:
+        A row a lead. Base and values are log-odds and add up to the score, with families as without.
+
+    Raises:
+        ValueError: ``families`` does not name the family of a column.
+    """
+    if isinstance(model, ConversionModel):
+        found = from_model(model, rows)
+        known = dict(zip(model.reason_features.names, model.reason_families, strict=True))
+    else:
+        found, known = from_estimator(model, rows), {}
+    if not families:
+        return found
+    return _by_family(found, known if families is True else known | dict(families))
 
 
 def from_model(model: ConversionModel, rows: pl.DataFrame) -> shap.Explanation:
@@ -28,13 +57,25 @@ def from_model(model: ConversionModel, rows: pl.DataFrame) -> shap.Explanation:
 
 
 def from_estimator(model: LeadClassifier, rows: Any) -> shap.Explanation:
-    """The contributions of ``rows`` as a fitted estimator takes them, pandas or Polars."""
+    """The contributions of ``rows`` as a fitted estimator takes them: pandas, Polars or Arrow."""
     base, values = model.explain(rows)
     learned = model.as_learned(rows)
     combinations = model.fitted_.predictor.encodings.combinations
     return _explanation(
         base, values.to_numpy(), learned.with_columns(each.keys(learned) for each in combinations)
     )
+
+
+def _by_family(found: shap.Explanation, families: Mapping[str, str]) -> shap.Explanation:
+    """The sums over the features of each family; its colour in a plot is its own sum."""
+    names = list(found.feature_names)
+    if absent := [name for name in names if name not in families]:
+        msg = f"families does not say which family {absent[0]!r} belongs to"
+        raise ValueError(msg)
+    order = list(dict.fromkeys(families[name] for name in names))
+    member = np.array([[families[name] == family for family in order] for name in names], dtype=np.float64)
+    sums = np.asarray(found.values @ member)
+    return _shap().Explanation(sums, found.base_values, sums, feature_names=order)
 
 
 def _explanation(base: float, values: NDArray[np.float64], data: pl.DataFrame) -> shap.Explanation:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import polars as pl
     from numpy.typing import NDArray
 
     from models.conversion import ConversionModel
     from training.data.dataset import Dataset
     from training.leakage.checks import Check
+    from training.learner.fit import RecipeScore
     from training.learner.jackknife import JackknifeModels
     from training.learner.plugin_learner import PluginLearner
 
@@ -31,6 +34,8 @@ class TrainedModel:
         capacity: The share of leads that sales can call.
         refits: The jackknife refits for intervals in the report, if any.
         learner: The plug-in's learner that made the model. Default: leadloop's own learner did.
+        choice: The cross-validated scores of the recipes that the learner chose from.
+        round_log_losses: Cross-validated log-loss of the trees alone by their number of rounds.
     """
 
     model: ConversionModel
@@ -41,6 +46,8 @@ class TrainedModel:
     capacity: float
     refits: JackknifeModels | None = None
     learner: PluginLearner | None = None
+    choice: tuple[RecipeScore, ...] = ()
+    round_log_losses: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def label(self) -> NDArray[np.float64]:

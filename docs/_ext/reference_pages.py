@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[1]
 GENERATED = DOCS / "reference" / "generated"
 NOTEBOOKS = DOCS / "tutorial" / "notebooks"
+SCHEMA = DOCS / "_static" / "leadloop.schema.json"
 PACKAGES = ("features", "models", "training", "serving")
-KEYS = DOCS / "reference" / "keys.toml"
+KEYS = DOCS.parent / "training" / "config" / "keys.toml"
 _ROLE = re.compile(r"``([^`]+)``")
 
 
@@ -58,6 +59,8 @@ def escape_bars(*event: Any) -> None:
 
 def write_pages() -> None:
     """Writes every generated page and copies the notebooks; a file whose text is the same is left alone."""
+    from training.config.json_schema import schema_text  # noqa: PLC0415 - for the build only
+
     pages = {
         "cli": cli_page(),
         "configuration": configuration_page(),
@@ -71,6 +74,7 @@ def write_pages() -> None:
     GENERATED.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         _write(GENERATED / f"{name}.md", text)
+    _write(SCHEMA, schema_text())
     NOTEBOOKS.mkdir(parents=True, exist_ok=True)
     for notebook in sorted((DOCS.parent / "notebooks").glob("*.ipynb")):
         _write(NOTEBOOKS / notebook.name, notebook.read_text(encoding="utf-8"))
@@ -134,17 +138,28 @@ def cli_page() -> str:
             f"```text\n{usage}\n```\n",
             table(("argument", "what it is"), choices),
             table(("option", "what it is", "default"), (_option_row(p) for p in options)),
+            _examples(name.removeprefix("leadloop ")),
         ]
     return "\n".join(part for part in parts if part)
 
 
-_CLI_INTRODUCTION = """\
-Generated from the commands themselves; `leadloop COMMAND --help` prints the same. Lines for people go to
-standard error, results (`--json -`) to standard output. Exit code 0 is success, 2 is an input or option
-that cannot be used, 1 any other failure; `leadloop monitor`, `leadloop log replay` and `leadloop push` have
-codes of their own, named below.
+def _examples(name: str) -> str:
+    from training.cli.help import COMMAND_HELP  # noqa: PLC0415 - the other pages need no Typer
 
-`leadloop --version` prints the release.
+    lines = "\n".join(f"$ {line}" for line in COMMAND_HELP[name].examples)
+    return f"```console\n{lines}\n```\n"
+
+
+_CLI_INTRODUCTION = """\
+Generated from the commands themselves; `leadloop COMMAND -h` prints the same, in groups. Lines for people go to
+standard error, results (`--json -`) to standard output, so that `leadloop check --json - | jq` works.
+
+* `-q` prints errors and results only; `-v` adds times, log messages and the traceback of an error.
+* Work that takes longer shows a bar with the time left, on a terminal only. In a file or a pipe each step is a line.
+* A wrong option, a file that does not exist or a port in use is refused before any work begins, with exit code 2.
+* `leadloop --install-completion` completes commands and options in bash, zsh, fish and PowerShell. Open a new
+  terminal after it.
+* `leadloop --version` prints the release.
 """
 
 
@@ -189,13 +204,25 @@ def _value_name(kind: Any) -> str:
 
 def configuration_page() -> str:
     """The page of ``leadloop.toml``: each section with its keys, their types, defaults and meaning."""
-    from features.ingest.mapping import TableMapping  # noqa: PLC0415
+    from features.ingest.mapping import (  # noqa: PLC0415
+        GatheredValues,
+        TableJoin,
+        TableMapping,
+        ValueLookup,
+    )
     from training.config.settings import Config  # noqa: PLC0415
 
     meanings = tomllib.loads(KEYS.read_text(encoding="utf-8"))
     parts = ["# leadloop.toml\n", meanings["introduction"], *_sections(Config, meanings["leadloop"], "toml")]
     parts += ["(keys-of-a-table)=\n## Keys of a table\n", meanings["table"]["about"]]
-    return "\n".join([*parts, key_table(TableMapping, meanings["table"])])
+    parts.append(key_table(TableMapping, meanings["table"]))
+    for name, kind in (("join", TableJoin), ("lookup", ValueLookup), ("gather", GatheredValues)):
+        parts += [
+            f"(keys-of-{name})=\n### Keys of `{name}`\n",
+            meanings[name]["about"] + "\n",
+            key_table(kind, meanings[name]),
+        ]
+    return "\n".join(parts)
 
 
 def points_file_page() -> str:

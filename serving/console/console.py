@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from features.clock import HOUR, MINUTE, parse_duration
 from serving.console.oidc_settings import ISSUER, OidcSettings
 from serving.console.roles import Person
 from serving.console.tokens import hash_token, new_token
@@ -16,15 +18,21 @@ from serving.middleware.rate_limit import shared_limiter
 from serving.settings import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from serving.console.lead_lists import LeadLists
     from serving.console.oidc import IdentityProvider
-    from serving.console.sessions import SessionStore
+    from serving.console.sessions import ConsoleSession, SessionStore
     from serving.current_scores.reading import CurrentScores
     from serving.decision_log.async_log import DecisionLog
     from serving.middleware.api_keys import ApiKey
     from serving.settings import ServiceSettings
 
-SESSION_SECONDS = 12 * 3600
+SESSION_SECONDS = 12 * HOUR
+IDLE = "LEADLOOP_CONSOLE_IDLE"
+_IDLE_SECONDS = 8 * HOUR
+# A session that is in use is written anew no more often than this share of the time without use it bears.
+_RENEWED_AFTER = 0.05
 
 
 class Console:
@@ -48,6 +56,7 @@ class Console:
         self.lists = None if journal is None else _open_lists(journal)
         self.scores = None if journal is None else _open_scores(journal)
         self.provider = _find_provider(OidcSettings.of(os.environ))
+        self._idle = idle_seconds(os.environ)
         self._rate = shared_limiter(settings.rate, "requests") if settings.rate else None
         self._guesses = shared_limiter(GUESSES, "guesses")
 
@@ -66,8 +75,14 @@ class Console:
         if not self.asks_for_login:
             return Person("", "admin")
         session = await self._sessions.find(token) if self._sessions and token else None
-        if session is None:
+        if session is None or self._sessions is None:
             return None
+        person = self._person_of_session(session)
+        if person is not None:
+            await self._prolong(session)
+        return person
+
+    def _person_of_session(self, session: ConsoleSession) -> Person | None:
         if not session.key_sha256:
             role = parse_role(session.role)
             person = None if role is None else Person(session.name, role, session.tenant, by_key=False)
@@ -75,6 +90,15 @@ class Console:
             return person if self.provider is not None else None
         key = self._keys.find_by_hash(session.key_sha256) if self._keys else None
         return None if key is None else _person_of(key)
+
+    async def _prolong(self, session: ConsoleSession) -> None:
+        """A page was asked for: the time without use begins anew, as far as a session lasts at all."""
+        now = int(time.time())
+        ends = min(now + self._idle, session.created_at + SESSION_SECONDS)
+        if self._sessions is not None and ends - session.expires_at > self._idle * _RENEWED_AFTER:
+            # It lasts until it would have ended anyway.
+            with suppress(LogUnavailable):
+                await self._sessions.prolong(session.token_sha256, ends)
 
     async def sign_in_with_key(self, key: str) -> str | None:
         """The token of a new session; None of a key that opens no console. Raises LogUnavailable."""
@@ -93,7 +117,8 @@ class Console:
         if self._sessions is None:
             raise LogUnavailable
         token, now = new_token(), int(time.time())
-        ends = min(now + SESSION_SECONDS, valid_until or now + SESSION_SECONDS)
+        seconds = min(self._idle, SESSION_SECONDS)
+        ends = min(now + seconds, valid_until or now + seconds)
         identity = (person.name, person.role, person.tenant, key_sha256)
         await self._sessions.add(ConsoleSession(hash_token(token), *identity, now, ends))
         return token
@@ -110,6 +135,24 @@ class Console:
     def seconds_until_request(self, person: Person) -> int:
         """How long a person must wait, whose key has asked too often; 0 where not, which counts."""
         return self._rate.retry_after(person.log_name) if self._rate and person.log_name else 0
+
+
+def idle_seconds(environment: Mapping[str, str]) -> int:
+    """After how many seconds without a page a session ends. Raises SettingsError where that makes no sense.
+
+    >>> idle_seconds({}), idle_seconds({"LEADLOOP_CONSOLE_IDLE": "30m"})
+    (28800, 1800)
+    """
+    text = environment.get(IDLE, "").strip()
+    try:
+        seconds = parse_duration(text) if text else _IDLE_SECONDS
+    except ValueError as error:
+        msg = f"{IDLE}: {error}"
+        raise SettingsError(msg) from error
+    if seconds < MINUTE:
+        msg = f"{IDLE} is {text}, which ends sessions while people read; set a minute or more, such as 8h"
+        raise SettingsError(msg)
+    return seconds
 
 
 def _person_of(key: ApiKey) -> Person | None:

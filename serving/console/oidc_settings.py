@@ -81,7 +81,7 @@ class OidcSettings:
         """Raise SettingsError where others could read what is sent to an address, and change the answer."""
         parts = urlsplit(address)
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
-            msg = f"people are signed in over https alone, not by {address[:200]!r}"
+            msg = f"people can sign in over https only, not over {address[:200]!r}"
             raise SettingsError(msg)
 
     def role_of(self, claims: Mapping[str, Any]) -> Role | None:

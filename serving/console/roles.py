@@ -13,7 +13,7 @@ Permission = Literal["lists", "leads", "decide", "accounts", "model", "forget"]
 """To read lists of leads, a lead, to decide about one, to read accounts, the model, to erase a person."""
 
 _PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    "sales": frozenset(("lists", "leads", "decide")),
+    "sales": frozenset(("lists", "leads", "decide", "accounts")),
     "marketing": frozenset(("lists", "leads", "accounts", "model")),
     "admin": frozenset(("lists", "leads", "decide", "accounts", "model", "forget")),
 }

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from serving.console.tokens import hash_token
 from serving.decision_log.tables import CONSOLE_SESSIONS
@@ -29,7 +29,7 @@ class ConsoleSession:
         tenant: The label that the person is bound to; "" where there is none.
         key_sha256: The SHA-256 of the key; "" where an identity provider vouched for the person.
         created_at: When the person signed in, in epoch seconds.
-        expires_at: Until when the session lasts, in epoch seconds.
+        expires_at: Until when the session lasts, in epoch seconds; each page that is asked for moves it on.
     """
 
     token_sha256: str
@@ -60,6 +60,12 @@ class SessionStore:
         """Begin a session, and forget those that have expired."""
         await self._journal.writer.write(partial(_add_session, session=session))
 
+    async def prolong(self, token_sha256: str, expires_at: int) -> None:
+        """Let a session last until a later moment."""
+        await self._journal.writer.write(
+            partial(_prolong_session, token_sha256=token_sha256, expires_at=expires_at)
+        )
+
     async def end(self, token: str) -> None:
         """End the session of a token."""
         await self._journal.writer.write(partial(_end_session, token_sha256=hash_token(token)))
@@ -75,6 +81,11 @@ def _add_session(connection: Connection, session: ConsoleSession) -> None:
     old = CONSOLE_SESSIONS.c.expires_at <= session.created_at
     connection.execute(delete(CONSOLE_SESSIONS).where(old))
     connection.execute(insert(CONSOLE_SESSIONS).values(asdict(session)))
+
+
+def _prolong_session(connection: Connection, token_sha256: str, expires_at: int) -> None:
+    own = CONSOLE_SESSIONS.c.token_sha256 == token_sha256
+    connection.execute(update(CONSOLE_SESSIONS).where(own).values(expires_at=expires_at))
 
 
 def _end_session(connection: Connection, token_sha256: str) -> None:

@@ -13,7 +13,7 @@ from serving.console.decisions import just_decided
 from serving.console.lead_rows import LeadInsight, explain_leads, row_writer
 from serving.console.pages import PageRefused
 from serving.console.rendering import console_url
-from serving.current_scores.records import LeadState, PageEnd, ScoreFilter
+from serving.current_scores.records import MOST_COUNTED, LeadState, PageEnd, ScoreFilter
 from serving.workload import MS_PER_ITEM
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ async def today_page(visit: Visit) -> Response:
     lists, scores = require_lists(visit)
     query, tenant = ListQuery.of(visit.query), visit.visitor.tenant
     page = await scores.page(query.filter, tenant, parse_page_end(query.after), LEADS_PER_PAGE)
-    count = await scores.count(query.filter, tenant)
+    # A word in a name is looked for in every lead: not twice.
+    is_whole = page.next is None and not query.after
+    count = len(page.scores) if is_whole else await scores.count(query.filter, tenant)
     all_leads = await scores.count(ScoreFilter(undecided=True), tenant) if query.narrowed else count
     return visit.page(
         "today.html",
@@ -134,6 +136,7 @@ async def today_page(visit: Visit) -> Response:
         rows=await lead_rows(visit, page.scores),
         count=count,
         all_leads=all_leads,
+        most_counted=MOST_COUNTED,
         scored_at=max((score.scored_at for score in page.scores), default=None),
         choices=await lists.choices(tenant),
         segments=_segments(visit),

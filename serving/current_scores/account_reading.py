@@ -14,26 +14,38 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _NAMES = tuple(column.name for column in CURRENT_SCORES.columns)
-_OPEN = DriverStatement(
-    "SELECT account_id, probability FROM current_scores WHERE account_id IS NOT NULL AND tenant = ? "
-    "AND state = 'open' AND probability IS NOT NULL ORDER BY account_id"
+_TABLES = ("current_scores", "named_scores")
+# Without and with the name of a model.
+_OPEN = tuple(
+    DriverStatement(
+        f"SELECT account_id, probability FROM {table} WHERE account_id IS NOT NULL AND tenant = ? "  # noqa: S608
+        "AND model = ? AND state = 'open' AND probability IS NOT NULL ORDER BY account_id"
+    )
+    for table in _TABLES
 )
-_OF_ACCOUNTS = ListStatement(
-    f"SELECT {', '.join(_NAMES)} FROM current_scores WHERE tenant = ? AND account_id IN {{values}}"  # noqa: S608
+_OF_ACCOUNTS = tuple(
+    ListStatement(
+        f"SELECT {', '.join(_NAMES)} FROM {table} "  # noqa: S608
+        "WHERE tenant = ? AND model = ? AND account_id IN {values}"
+    )
+    for table in _TABLES
 )
 
 
-def read_open_probabilities(connection: Connection, tenant: str) -> Sequence[tuple[str, float]]:
+def read_open_probabilities(
+    connection: Connection, tenant: str, model: str = ""
+) -> Sequence[tuple[str, float]]:
     """The account and the probability of each open lead that has both, in the order of accounts."""
-    return [tuple(row) for row in _OPEN.execute(connection, (tenant,)).fetchall()]
+    rows = _OPEN[bool(model)].execute(connection, (tenant, model)).fetchall()
+    return [tuple(row) for row in rows]
 
 
 def read_scores_of_accounts(
-    connection: Connection, account_ids: Iterable[str], tenant: str
+    connection: Connection, account_ids: Iterable[str], tenant: str, model: str = ""
 ) -> dict[str, list[CurrentScore]]:
-    """By account, the current scores of its leads."""
+    """By account, the current scores of its leads by a model."""
     by_account: dict[str, list[CurrentScore]] = {each: [] for each in account_ids}
-    for row in _OF_ACCOUNTS.rows(connection, tenant, among=by_account):
+    for row in _OF_ACCOUNTS[bool(model)].rows(connection, tenant, model, among=by_account):
         values: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
         by_account[values["account_id"]].append(CurrentScore.from_row(values))
     return by_account

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -14,20 +15,33 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-# Each of these is a range of one index, however many leads there are.
-_OF_OTHER_MODELS = (
-    DriverStatement(
-        "SELECT tenant, lead_id FROM current_scores WHERE state <> 'closed' AND model_version < ? "
-        "ORDER BY model_version, scored_at LIMIT ?"
-    ),
-    DriverStatement(
-        "SELECT tenant, lead_id FROM current_scores WHERE state <> 'closed' AND model_version > ? "
-        "ORDER BY model_version, scored_at LIMIT ?"
-    ),
-)
-_AGED = DriverStatement(
-    "SELECT tenant, lead_id FROM current_scores WHERE state <> 'closed' AND model_version = ? "
-    "AND scored_at < ? ORDER BY scored_at LIMIT ?"
+
+class _DueLeads:
+    """The statements that find due leads in a table; each is a range of one index, however many there are."""
+
+    def __init__(self, table: str) -> None:
+        own = f"SELECT tenant, lead_id FROM {table} WHERE model = ? AND state <> 'closed' "  # noqa: S608
+        self.of_other_models = tuple(
+            DriverStatement(f"{own}AND model_version {order} ? ORDER BY model_version, scored_at LIMIT ?")
+            for order in "<>"
+        )
+        self.aged = DriverStatement(
+            f"{own}AND model_version = ? AND scored_at < ? ORDER BY scored_at LIMIT ?"
+        )
+        self.colleagues = ListStatement(
+            f"SELECT lead_id FROM {table} WHERE tenant = ? AND model = ? AND state <> 'closed' "  # noqa: S608
+            "AND (model_version <> ? OR scored_at < ?) AND account_id IN (SELECT account_id "
+            f"FROM {table} WHERE account_id IS NOT NULL AND tenant = ? AND model = ? "
+            "AND lead_id IN {values})"
+        )
+
+
+_DUE, _DUE_NAMED = _DueLeads("current_scores"), _DueLeads("named_scores")
+_MISSING = DriverStatement(
+    "SELECT tenant, lead_id FROM current_scores WHERE (lead_id, tenant) > (?, ?) AND state <> 'closed' "
+    "AND NOT EXISTS (SELECT 1 FROM named_scores WHERE named_scores.lead_id = current_scores.lead_id "
+    "AND named_scores.tenant = current_scores.tenant AND named_scores.model = ?) "
+    "ORDER BY lead_id, tenant LIMIT ?"
 )
 _OPEN = text("SELECT COUNT(*) FROM current_scores WHERE state = 'open' AND probability IS NOT NULL")
 # A person has accepted the lead: it goes on, and is still of interest.
@@ -38,7 +52,9 @@ _ENDED = ListStatement(
 )
 
 
-def due_leads(connection: Connection, version: str, before: int, most: int) -> list[tuple[str, str]]:
+def due_leads(
+    connection: Connection, version: str, before: int, most: int, model: str = ""
+) -> list[tuple[str, str]]:
     """Tenant and id of leads that are not closed and were scored by another model, or too long ago.
 
     Args:
@@ -46,14 +62,47 @@ def due_leads(connection: Connection, version: str, before: int, most: int) -> l
         version: The model in charge.
         before: What was scored before then (epoch seconds) is scored anew.
         most: How many at most; those that have waited longest.
+        model: The name of the model; "" for the default one.
     """
+    due = _DUE_NAMED if model else _DUE
     leads: list[tuple[str, str]] = []
-    for statement in _OF_OTHER_MODELS:
+    for statement in due.of_other_models:
         if len(leads) < most:
-            leads += map(_lead, statement.execute(connection, (version, most - len(leads))))
+            leads += map(_lead, statement.execute(connection, (model, version, most - len(leads))))
     if len(leads) < most:
-        leads += map(_lead, _AGED.execute(connection, (version, before, most - len(leads))))
+        leads += map(_lead, due.aged.execute(connection, (model, version, before, most - len(leads))))
     return leads
+
+
+def leads_without_score(
+    connection: Connection, model: str, after: tuple[str, str], most: int
+) -> list[tuple[str, str]]:
+    """Tenant and id of leads that are not closed and that a named model has not scored yet.
+
+    Args:
+        connection: A connection.
+        model: The name of the model.
+        after: Tenant and id of the last lead of the page before; ("", "") for the first.
+        most: How many at most, in the order of their ids.
+    """
+    tenant, lead_id = after
+    return list(map(_lead, _MISSING.execute(connection, (lead_id, tenant, model, most))))
+
+
+def due_colleagues(
+    connection: Connection, leads: Iterable[tuple[str, str]], version: str, before: int, model: str = ""
+) -> list[tuple[str, str]]:
+    """Tenant and id of leads that are due, too, and of the same accounts as some of ``leads``.
+
+    To score them at another time would read the events of these once more.
+    """
+    colleagues: list[tuple[str, str]] = []
+    for tenant, own in groupby(sorted(leads), key=lambda lead: lead[0]):
+        lead_ids = [lead_id for _, lead_id in own]
+        values = (tenant, model, version, before, tenant, model)
+        found = (_DUE_NAMED if model else _DUE).colleagues.rows(connection, *values, among=lead_ids)
+        colleagues += ((tenant, lead_id) for (lead_id,) in found)
+    return colleagues
 
 
 def _lead(row: Any) -> tuple[str, str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import JSON, Text, and_, exists, func, or_, select
+from sqlalchemy import JSON, Text, and_, exists, func, literal, or_, select
 
-from serving.current_scores.records import CurrentScore, PageEnd, ScoreFilter, ScorePoint
-from serving.decision_log.tables import CURRENT_SCORES, LEAD_RANKS, SCORE_HISTORY
+from serving.current_scores.records import MOST_COUNTED, CurrentScore, PageEnd, ScoreFilter, ScorePoint
+from serving.decision_log.tables import CURRENT_SCORES, LEAD_RANKS, NAMED_SCORES, SCORE_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select, Table
 
     from serving.decision_log.async_log import DecisionLog
 
@@ -46,9 +46,9 @@ class CurrentScores:
     def __init__(self, journal: DecisionLog) -> None:
         self._journal = journal
 
-    async def find(self, lead_id: str, tenant: str = "") -> CurrentScore | None:
-        """The current score of a lead; None where the store has none of it."""
-        return await self._read(lambda connection: find_score(connection, lead_id, tenant))
+    async def find(self, lead_id: str, tenant: str = "", model: str = "") -> CurrentScore | None:
+        """The current score of a lead by a model; None where the store has none of it."""
+        return await self._read(lambda connection: find_score(connection, lead_id, tenant, model))
 
     async def page(
         self,
@@ -72,24 +72,23 @@ class CurrentScores:
         return await self._read(lambda connection: read_page(connection, chosen, tenant, after, limit))
 
     async def count(self, wanted: ScoreFilter | None = None, tenant: str = "") -> int:
-        """How many leads a filter lets through. Default: how many are open."""
+        """How many leads a filter lets through, at most ``MOST_COUNTED``. Default: how many are open."""
         chosen = ScoreFilter() if wanted is None else wanted
 
-        def count(connection: Connection) -> int:
-            query = select(func.count()).select_from(CURRENT_SCORES)
-            conditions = _conditions(chosen, tenant, connection.dialect.name)
-            return int(connection.execute(query.where(*conditions)).scalar_one())
-
-        return await self._read(count)
+        return await self._read(lambda connection: count_scores(connection, chosen, tenant))
 
     async def history(self, lead_id: str, tenant: str = "") -> tuple[ScorePoint, ...]:
         """The scores that a lead had, the oldest first: one whenever grade, points or the model changed."""
         return await self._read(lambda connection: read_score_history(connection, lead_id, tenant))
 
-    async def of_account(self, account_id: str, tenant: str = "") -> tuple[CurrentScore, ...]:
-        """The current scores of an account's leads, best first, closed ones included."""
-        query = select(CURRENT_SCORES).where(_SCORE.account_id == account_id, _SCORE.tenant == tenant)
-        ordered = query.order_by(func.coalesce(_SCORE.probability, -1.0).desc(), _SCORE.lead_id)
+    async def of_account(
+        self, account_id: str, tenant: str = "", model: str = ""
+    ) -> tuple[CurrentScore, ...]:
+        """The current scores of an account's leads by a model, best first, closed ones included."""
+        score = scores_of(model).c
+        own = (score.account_id == account_id, score.tenant == tenant, score.model == model)
+        query = select(scores_of(model)).where(*own)
+        ordered = query.order_by(func.coalesce(score.probability, -1.0).desc(), score.lead_id)
         return await self._read(lambda connection: _scores(connection, ordered))
 
     async def _read(self, query: Callable[[Connection], T]) -> T:
@@ -100,10 +99,24 @@ class CurrentScores:
         return await self._journal.read(read)
 
 
-def find_score(connection: Connection, lead_id: str, tenant: str) -> CurrentScore | None:
-    """The current score of a lead; None where there is none of it."""
-    query = select(CURRENT_SCORES).where(_SCORE.lead_id == lead_id, _SCORE.tenant == tenant)
+def scores_of(model: str) -> Table:
+    """The table with the current scores of a model, "" for the default one."""
+    return NAMED_SCORES if model else CURRENT_SCORES
+
+
+def find_score(connection: Connection, lead_id: str, tenant: str, model: str = "") -> CurrentScore | None:
+    """The current score of a lead by a model; None where there is none of it."""
+    score = scores_of(model).c
+    own = (score.lead_id == lead_id, score.tenant == tenant, score.model == model)
+    query = select(scores_of(model)).where(*own)
     return next(iter(_scores(connection, query)), None)
+
+
+def count_scores(connection: Connection, wanted: ScoreFilter, tenant: str) -> int:
+    """How many leads a filter lets through; ``MOST_COUNTED`` where they are so many or more."""
+    conditions = _conditions(wanted, tenant, connection.dialect.name)
+    leads = select(literal(1)).select_from(CURRENT_SCORES).where(*conditions).limit(MOST_COUNTED).subquery()
+    return int(connection.execute(select(func.count()).select_from(leads)).scalar_one())
 
 
 def read_page(

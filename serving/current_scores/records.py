@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 LeadState = Literal["open", "dormant", "closed", "unscorable"]
 
+# Nobody reads a list to its end that is longer; to count a million leads takes seconds.
+MOST_COUNTED = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class CurrentScore:
@@ -38,8 +41,8 @@ class CurrentScore:
         fit: How well it fits, 0 to 100; None where the model does not say.
         engagement: How much it engages, 0 to 100.
         combined_grade: The grades of both, such as "B1".
-        decision_id: The logged decision with this score; None before there is one.
-        model: The name of the model; "" for the champion.
+        decision_id: The logged decision about this score; None before there is one.
+        model: The name of the model; "" for the default one.
         account_id: Its account; None without one.
         owner: Whose lead it is, by its attributes.
         channel: Where it last came from.
@@ -47,6 +50,7 @@ class CurrentScore:
         created_at: When it came to be, in epoch seconds.
         last_activity_at: When it last did or received something, in epoch seconds.
         attributes: Its plain and overwritten attributes, by name.
+        decided_points: The points of the decision.
     """
 
     lead_id: str
@@ -76,6 +80,7 @@ class CurrentScore:
     created_at: int | None = None
     last_activity_at: int | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    decided_points: int | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> CurrentScore:

@@ -1,8 +1,9 @@
 """Writes current scores: with what changed of them, in one transaction.
 
-A score whose grade, points, state or model is another one than before is a decision: it is logged, the lead
-is ranked by it for hand-overs, and its history gets a point. One that moved by less is written over the
-earlier one and is no decision of its own.
+A score whose grade, state or model is another one than at the last decision about the lead is a decision, and
+so is one that has moved by a step since then (``_STEPS``): it is logged, and the lead is ranked by it for
+hand-overs. One that moved by less is written over the earlier one and is no decision of its own. The history
+of the score gets a point whenever people would see another one.
 """
 
 from __future__ import annotations
@@ -34,15 +35,24 @@ if TYPE_CHECKING:
 
 # The endpoint of decisions that nobody asked for.
 RESCORE = "rescore"
+# Points by which a score must have moved since the last decision about the lead to be one itself. Leads that
+# could be called are ranked by every point; of the many others each day's ageing would fill the log.
+_STEPS, _STEP = {"A": 1, "B": 1}, 5
 _COLUMNS = tuple(each.name for each in fields(CurrentScore))
-_KEY = ("lead_id", "tenant")
-_WRITE = DriverStatement(
-    f"INSERT INTO current_scores ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608
-    "ON CONFLICT (lead_id, tenant) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _KEY)
-    # Of two who score the same lead the later one is right.
-    + " WHERE excluded.as_of >= current_scores.as_of"
-)
+
+
+def _writes(table: str, key: Sequence[str]) -> DriverStatement:
+    changed = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in key)
+    return DriverStatement(
+        f"INSERT INTO {table} ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed} "
+        # Of two who score the same lead the later one is right.
+        f"WHERE excluded.as_of >= {table}.as_of"
+    )
+
+
+_WRITE = _writes("current_scores", ("lead_id", "tenant"))
+_WRITE_NAMED = _writes("named_scores", ("lead_id", "tenant", "model"))
 _REMEMBER = DriverStatement(
     "INSERT INTO score_history (lead_id, tenant, hour, as_of, probability, points, grade, model_version) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (lead_id, tenant, hour) DO UPDATE SET "
@@ -50,15 +60,23 @@ _REMEMBER = DriverStatement(
     "grade = excluded.grade, model_version = excluded.model_version "
     "WHERE excluded.as_of >= score_history.as_of"
 )
-_REMOVE = DriverStatement("DELETE FROM current_scores WHERE lead_id = ? AND tenant = ?")
+_REMOVE = tuple(
+    DriverStatement(f"DELETE FROM {table} WHERE lead_id = ? AND tenant = ?")  # noqa: S608
+    for table in ("current_scores", "named_scores")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredLead:
-    """A lead that was scored: its current score, and where it has a number the decision to log for it."""
+    """A lead that was scored.
+
+    Attributes:
+        current: Its current score.
+        decide: Makes the decision to log where the score changed, which most do not; None without a number.
+    """
 
     current: CurrentScore
-    decision: NewDecision | None = None
+    decide: Callable[[], NewDecision] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,7 @@ class ScoreUpdate:
     """What a chunk of leads was scored to.
 
     Attributes:
-        scored: The scores.
+        scored: The scores, all by the same model.
         read_at: When the events that they were computed from were read, in epoch seconds; leads that were
             erased since are left out.
         gone: Tenant and id of leads that the store no longer has.
@@ -103,9 +121,12 @@ def write_scores(connection: Connection, update: ScoreUpdate, hooks: Sequence[On
     pairs, logged = _log_changes(connection, pairs, update.read_at)
     changes = [(earlier, each.current) for earlier, each in pairs]
     _write(connection, changes)
+    remove_queued(connection, update.queued)
+    _remove(connection, update.gone)
+    # Nobody is called by another model than the default one, nor hears of its scores.
+    changes = [change for change in changes if not change[1].model]
     _remember(connection, changes)
     _close(connection, changes, update.gone)
-    remove_queued(connection, update.queued)
     for earlier, current in changes:
         if _has_moved(earlier, current):
             for hook in hooks:
@@ -117,20 +138,24 @@ def _scores_before(
     connection: Connection, scored: Sequence[ScoredLead]
 ) -> Mapping[tuple[str, str], CurrentScore]:
     """The current scores of leads as they are so far."""
-    by_tenant = defaultdict[str, list[str]](list)
+    by_tenant = defaultdict[tuple[str, str], list[str]](list)
     for each in scored:
-        by_tenant[each.current.tenant].append(each.current.lead_id)
+        by_tenant[each.current.tenant, each.current.model].append(each.current.lead_id)
     rows = (
         row
-        for tenant, lead_ids in by_tenant.items()
-        for row in _BEFORE.rows(connection, tenant, among=lead_ids)
+        for (tenant, model), lead_ids in by_tenant.items()
+        for statement in [_BEFORE_NAMED if model else _BEFORE]
+        for row in statement.rows(connection, tenant, model, among=lead_ids)
     )
     scores = (CurrentScore.from_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
     return {(score.tenant, score.lead_id): score for score in scores}
 
 
-_BEFORE = ListStatement(
-    f"SELECT {', '.join(_COLUMNS)} FROM current_scores WHERE tenant = ? AND lead_id IN {{values}}"  # noqa: S608
+_BEFORE, _BEFORE_NAMED = (
+    ListStatement(
+        f"SELECT {', '.join(_COLUMNS)} FROM {table} WHERE tenant = ? AND model = ? AND lead_id IN {{values}}"  # noqa: S608
+    )
+    for table in ("current_scores", "named_scores")
 )
 
 
@@ -139,16 +164,15 @@ def _log_changes(
 ) -> tuple[list[tuple[CurrentScore | None, ScoredLead]], int]:
     """The pairs with the numbers of their decisions, new ones where they changed; how many were logged."""
     changed = [
-        (place, each.decision, each.current.tenant)
+        (place, each.decide, each.current)
         for place, (before, each) in enumerate(pairs)
-        if each.decision is not None and _is_decision(before, each.current)
+        if each.decide is not None and _is_decision(before, each.current)
     ]
     entries = [
         entry
-        for _, decision, tenant in changed
-        for entry in decision_rows(
-            [decision], RequestInfo(RESCORE, tenant=tenant, received_at=read_at), int(read_at)
-        )
+        for _, decide, current in changed
+        for request in [RequestInfo(RESCORE, tenant=current.tenant, received_at=read_at, model=current.model)]
+        for entry in decision_rows([decide()], request, int(read_at))
     ]
     numbers = dict(zip((place for place, *_ in changed), add_decisions(connection, entries), strict=True))
     numbered = [
@@ -161,19 +185,27 @@ def _log_changes(
 def _numbered(before: CurrentScore | None, scored: ScoredLead, decision: int | None) -> CurrentScore:
     """The score with its decision and since when it is so."""
     current = scored.current
-    if decision is None and before is not None and scored.decision is not None:
-        decision = before.decision_id
+    points = None if decision is None else current.points
+    if decision is None and before is not None and scored.decide is not None:
+        decision, points = before.decision_id, before.decided_points
     changed_at = current.as_of if before is None or _looks_different(before, current) else before.changed_at
-    return replace(current, decision_id=decision, changed_at=changed_at)
+    return replace(current, decision_id=decision, decided_points=points, changed_at=changed_at)
 
 
 def _is_decision(before: CurrentScore | None, current: CurrentScore) -> bool:
-    return (
-        before is None
-        or before.decision_id is None
-        or before.model_version != current.model_version
-        or _looks_different(before, current)
+    if before is None or before.decision_id is None:
+        return True
+    same = ("model_version", "grade", "state", "insufficient")
+    return any(getattr(before, name) != getattr(current, name) for name in same) or _has_stepped(
+        before.decided_points, current
     )
+
+
+def _has_stepped(decided: int | None, current: CurrentScore) -> bool:
+    """Whether the points are a step away from those of the last decision; without a number they never are."""
+    if current.points is None:
+        return False
+    return decided is None or abs(current.points - decided) >= _STEPS.get(current.grade or "", _STEP)
 
 
 def _looks_different(before: CurrentScore, current: CurrentScore) -> bool:
@@ -197,7 +229,8 @@ def _has_moved(before: CurrentScore | None, current: CurrentScore) -> bool:
 def _write(connection: Connection, changes: Sequence[tuple[CurrentScore | None, CurrentScore]]) -> None:
     rows = [_values(current) for _, current in changes]
     if rows:
-        _WRITE.execute_many(connection, rows)
+        statement = _WRITE_NAMED if changes[0][1].model else _WRITE
+        statement.execute_many(connection, rows)
 
 
 def _values(score: CurrentScore) -> tuple[Any, ...]:
@@ -212,10 +245,22 @@ def _remember(connection: Connection, changes: Iterable[tuple[CurrentScore | Non
             *(each.probability, each.points, each.grade, each.model_version),
         )
         for before, each in changes
-        if each.probability is not None and _is_decision(before, each)
+        if each.probability is not None and _is_new_point(before, each)
     ]
     if rows:
         _REMEMBER.execute_many(connection, rows)
+
+
+def _is_new_point(before: CurrentScore | None, current: CurrentScore) -> bool:
+    return (
+        before is None or before.model_version != current.model_version or _looks_different(before, current)
+    )
+
+
+def _remove(connection: Connection, gone: Iterable[tuple[str, str]]) -> None:
+    if vanished := sorted(set(gone)):
+        for statement in _REMOVE:
+            statement.execute_many(connection, [(lead_id, tenant) for tenant, lead_id in vanished])
 
 
 def _close(
@@ -225,8 +270,6 @@ def _close(
 ) -> None:
     """Take closed leads, and those that are gone, off the ranks of hand-overs; put opened ones back."""
     vanished = sorted(set(gone))
-    if vanished:
-        _REMOVE.execute_many(connection, [(lead_id, tenant) for tenant, lead_id in vanished])
     closed = [(each.tenant, each.lead_id) for _, each in changes if each.state == "closed"]
     opened = [
         (each.tenant, each.lead_id)

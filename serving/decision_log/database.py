@@ -34,6 +34,8 @@ MIGRATING = (0x6C656164, 0x6C6F6F70)
 PATIENCE = 2
 # How long whoever opens the log waits for others who open it, too: one of them may have tables to change.
 _OPENS_WITHIN = 60
+# How often the engine had been disposed of when it made a connection.
+_DISPOSALS = "disposals"
 _WAL = "wal"
 # Everybody's writes wait for a checkpoint that waits for a reader.
 _CHECKPOINT_WAITS_MS = 200
@@ -177,6 +179,7 @@ def _engine(url: URL, patience: int, deadlines: ConnectionDeadlines | None = Non
             url, connect_args={"timeout": patience}, hide_parameters=True, pool_timeout=patience
         )
         event.listen(log, "connect", _configure)
+        _close_late_connections(log)
         event.listen(log, "begin", _begin)
         return log
     settings = {
@@ -195,7 +198,33 @@ def _engine(url: URL, patience: int, deadlines: ConnectionDeadlines | None = Non
     )
     if deadlines is not None:
         deadlines.attach(log)
+    _close_late_connections(log)
     return log
+
+
+def _close_late_connections(log: Engine) -> None:
+    """Close connections that come back after the engine was disposed of.
+
+    SQLAlchemy puts them into a pool that nobody has any more, where they stay open until they are collected:
+    those of a reader whose request has given up, or that was still reading when the service stopped.
+    """
+    disposals = 0
+
+    def note_disposal(_: Engine) -> None:
+        nonlocal disposals
+        disposals += 1
+
+    def connect(_: Any, record: Any) -> None:
+        record.info[_DISPOSALS] = disposals
+
+    def check_in(connection: Any, record: Any) -> None:
+        # None where it was closed already because it was broken.
+        if connection is not None and record.info.get(_DISPOSALS) != disposals:
+            connection.close()
+
+    event.listen(log, "connect", connect)
+    event.listen(log, "checkin", check_in)
+    event.listen(log, "engine_disposed", note_disposal)
 
 
 def _configure(connection: Any, _: object) -> None:

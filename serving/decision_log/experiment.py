@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from serving.decision_log.overrides import is_handed_over_by_hand, overrides_by_lead
 from serving.decision_log.queries import experiment_entries
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _SCHEMA: dict[str, Any] = {
     "control_share": pl.Float64,
     "log_odds": pl.Float64,
     "grade": pl.String,
+    "called_by_hand": pl.Boolean,
 }
 
 
@@ -36,13 +38,17 @@ def experiment_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
         One row per lead: ``lead_id``; ``day``, the day of the list in epoch seconds; ``handed_over``, false
         for the control group; ``explored``, whether by lot from below the cut; ``control_share``, the share
         of leads that were the control group on that day, 0 where there was none; ``log_odds`` and ``grade``
-        of the decision; and the features.
+        of the decision; ``called_by_hand``, whether people handed the lead over beside the list; and the
+        features.
     """
     columns = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
-    rows = {}
+    rows, overrides = {}, overrides_by_lead(log)
     for decision, entry in experiment_entries(log):
         if decision.lead_id not in rows:
-            rows[decision.lead_id] = _row(decision, entry, features)
+            own = overrides.get((decision.tenant, decision.lead_id), ())
+            rows[decision.lead_id] = _row(decision, entry, features) | {
+                "called_by_hand": is_handed_over_by_hand(own)
+            }
     return pl.DataFrame(list(rows.values()), _SCHEMA | columns)
 
 

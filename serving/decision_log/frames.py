@@ -102,24 +102,26 @@ def open_existing_log(place: str) -> Iterator[Engine]:
         log.dispose()
 
 
-def decisions_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
+def decisions_frame(log: Engine, features: FeatureSet, model: str = "") -> pl.DataFrame:
     """The first decision about each lead at each as_of, with its feature row as it was served.
 
     Args:
         log: An open log.
         features: The features whose columns the frame has.
+        model: The name that requests asked for. Default: the default model.
 
     Returns:
         One row per decision: ``lead_id``, ``as_of``, ``decided_at``, ``model_version``, ``log_odds``,
-        ``probability``, ``grade``, ``insufficient``, ``complete``, ``by_hand`` and the features. ``complete``
-        is false, and the features are null, where another model with other features decided; ``by_hand`` says
-        that people handed the lead over beside the model's choice. Shadow decisions are left out.
+        ``probability``, ``grade``, ``insufficient``, ``complete``, ``by_hand`` and ``features``, a struct of
+        all of them: one may be called ``grade``, too. ``complete`` is false, and ``features`` null, where
+        another model with other features decided; ``by_hand`` says that people handed the lead over beside
+        the model's choice. Shadow decisions are left out.
     """
     overrides = overrides_by_lead(log)
     rows = (
         _decision_row(decision, features)
         | {"by_hand": is_handed_over_by_hand(overrides.get((decision.tenant, decision.lead_id), ()))}
-        for decision in first_decisions(log)
+        for decision in first_decisions(log, model=model)
     )
     return _frame(rows, _DECISION_SCHEMA | _feature_schema(features))
 
@@ -187,18 +189,19 @@ def outcomes_frame(log: Engine) -> pl.DataFrame:
     return pl.DataFrame(list(_outcome_rows(outcomes(log))), _OUTCOME_SCHEMA)
 
 
-def latest_scores(log: Engine) -> Iterator[pl.DataFrame]:
+def latest_scores(log: Engine, model: str = "") -> Iterator[pl.DataFrame]:
     """The newest decision about each lead, in frames of at most 10,000 rows; at least one frame, maybe empty.
 
     Args:
         log: An open log.
+        model: The name that requests asked for. Default: the default model.
 
     Yields:
         The columns of a file of scores: ``lead_id``, ``as_of``, ``log_odds``, ``probability``, ``points``,
         ``grade``, ``model_version``, and ``reason_1`` to ``reason_3``, the weightiest first, where reasons
         were asked for. Numbers that were withheld from the answer are null.
     """
-    decisions = latest_decisions(log)
+    decisions = latest_decisions(log, model=model)
     rows = list(map(_score_row, islice(decisions, _CHUNK_ROWS)))
     yield pl.DataFrame(rows, _SCORE_SCHEMA)
     while rows := list(map(_score_row, islice(decisions, _CHUNK_ROWS))):
@@ -213,7 +216,8 @@ def _frame(rows: Iterator[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFra
 
 
 def _feature_schema(features: FeatureSet) -> dict[str, Any]:
-    return {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
+    kinds = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
+    return {"features": pl.Struct(kinds)}
 
 
 def _decision_row(decision: Decision, features: FeatureSet) -> dict[str, Any]:
@@ -221,10 +225,9 @@ def _decision_row(decision: Decision, features: FeatureSet) -> dict[str, Any]:
         spec.name in decision.row and _fits(decision.row[spec.name], is_category=spec.is_category)
         for spec in features.specs
     )
-    values = {name: decision.row[name] for name in features.names} if complete else {}
-    return (
-        {name: getattr(decision, name, None) for name in _DECISION_SCHEMA} | {"complete": complete} | values
-    )
+    values = {name: decision.row[name] for name in features.names} if complete else None
+    own = {name: getattr(decision, name, None) for name in _DECISION_SCHEMA}
+    return own | {"complete": complete, "features": values}
 
 
 def _fits(value: float | str | None, *, is_category: bool) -> bool:

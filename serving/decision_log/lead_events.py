@@ -13,7 +13,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from serving.decision_log.database import DriverStatement, ListStatement
 from serving.decision_log.erasure import ALL_TENANTS, hash_key, lead_hash
 from serving.decision_log.score_queue import queue_accounts
-from serving.decision_log.tables import CURRENT_SCORES, FORGOTTEN_LEADS, LEAD_EVENTS, SCORE_HISTORY
+from serving.decision_log.tables import (
+    CURRENT_SCORES,
+    FORGOTTEN_LEADS,
+    LEAD_EVENTS,
+    NAMED_SCORES,
+    SCORE_HISTORY,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -137,7 +143,7 @@ def prune_silent_leads(connection: Connection, before: int, most: int) -> list[t
         connection.execute(delete(LEAD_EVENTS).where(*own))
         if is_account is not None:
             queue_accounts(connection, [subject], tenant)
-        for table in (CURRENT_SCORES, SCORE_HISTORY):
+        for table in (CURRENT_SCORES, NAMED_SCORES, SCORE_HISTORY):
             connection.execute(delete(table).where(table.c.tenant == tenant, table.c.lead_id == subject))
     return silent
 

@@ -51,23 +51,27 @@ def decisions_of_lead(
     return map(_decision, _rows(log, query.limit(limit)))
 
 
-def latest_decisions(log: Engine, tenant: str = "") -> Iterator[Decision]:
-    """The newest decision about each lead by the default model (no shadow), in the order of their ids."""
-    return _chosen(log, func.max(DECISIONS.c.id), _LEAD, tenant)
+def latest_decisions(log: Engine, tenant: str = "", model: str = "") -> Iterator[Decision]:
+    """The newest decision about each lead by a model (no shadow), in the order of their ids.
+
+    ``model`` is the name that requests ask for; "" is the default one.
+    """
+    return _chosen(log, func.max(DECISIONS.c.id), _LEAD, tenant, model)
 
 
-def first_decisions(log: Engine, tenant: str = "") -> Iterator[Decision]:
-    """The default model's first decision about each lead at each as_of, in the order of their ids.
+def first_decisions(log: Engine, tenant: str = "", model: str = "") -> Iterator[Decision]:
+    """A model's first decision about each lead at each as_of, in the order of their ids.
 
     Later ones about the same moment may know what a CRM has written over since, for example after the end.
     """
-    return _chosen(log, func.min(DECISIONS.c.id), (*_LEAD, DECISIONS.c.as_of), tenant)
+    return _chosen(log, func.min(DECISIONS.c.id), (*_LEAD, DECISIONS.c.as_of), tenant, model)
 
 
 def _chosen(
-    log: Engine, number: ColumnElement[int], per: tuple[Column[Any], ...], tenant: str
+    log: Engine, number: ColumnElement[int], per: tuple[Column[Any], ...], tenant: str, model: str
 ) -> Iterator[Decision]:
-    numbers = select(number).where(_NOT_SHADOW, *_of(DECISIONS, tenant)).group_by(*per)
+    answered = (DECISIONS.c.shadow == 0, DECISIONS.c.model == model)
+    numbers = select(number).where(*answered, *_of(DECISIONS, tenant)).group_by(*per)
     query = select(DECISIONS).where(DECISIONS.c.id.in_(numbers)).order_by(DECISIONS.c.id)
     return map(_decision, _rows(log, query))
 
@@ -97,6 +101,7 @@ def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSu
             (CURRENT_SCORES.c.lead_id == DECISIONS.c.lead_id)
             & (CURRENT_SCORES.c.tenant == DECISIONS.c.tenant)
             & (CURRENT_SCORES.c.decision_id == DECISIONS.c.id)
+            & (CURRENT_SCORES.c.points == DECISIONS.c.points)
         )
         repeated = select(DECISIONS.c.id, CURRENT_SCORES.c.as_of).join(CURRENT_SCORES, same)
         rows = connection.execute(repeated.where(DECISIONS.c.id.in_(numbers)))
@@ -208,6 +213,15 @@ def _arm(table: Table, handed_over: int) -> Select[Any]:
     own = (table.c.handover_id, table.c.rank, table.c.decision_id, table.c.explored.label("by_lot"))
     shared = (HANDOVERS.c.day, HANDOVERS.c.control_share, literal(handed_over).label("handed_over"))
     return select(*own, *shared).join(HANDOVERS, HANDOVERS.c.id == table.c.handover_id)
+
+
+def model_names(log: Engine, model_version: str | None = None) -> list[str]:
+    """The names that models answered under, or that a version did; "", the default model's, first."""
+    own = [] if model_version is None else [DECISIONS.c.model_version == model_version]
+    query = select(DECISIONS.c.model).where(DECISIONS.c.shadow == 0, *own).distinct()
+    query = query.order_by(DECISIONS.c.model)
+    with log.connect() as connection:
+        return list(connection.execute(query).scalars())
 
 
 def decisions_of_model(log: Engine, model_version: str) -> Iterator[Decision]:

@@ -40,6 +40,7 @@ from serving.decision_log.tables import (
     IDEMPOTENT_ANSWER_LEADS,
     IDEMPOTENT_ANSWERS,
     LEAD_RANKS,
+    NAMED_SCORES,
     OUTCOMES,
     RESERVE_LEADS,
     SCORE_HISTORY,
@@ -363,7 +364,7 @@ def _erase_id(connection: Connection, lead_id: str, known_at: int, tenant: str) 
 
 _TABLES_OF_LEADS = (
     *(DECISIONS, OUTCOMES, *HANDOVER_TABLES, HANDOVER_OVERRIDES, LEAD_RANKS),
-    *(CURRENT_SCORES, SCORE_HISTORY, SCORE_QUEUE, WEBHOOK_MESSAGES),
+    *(CURRENT_SCORES, NAMED_SCORES, SCORE_HISTORY, SCORE_QUEUE, WEBHOOK_MESSAGES),
 )
 
 
@@ -405,7 +406,8 @@ def prune(connection: Connection, before: int, most: int) -> ErasedCounts:
         connection.execute(delete(table).where(table.c.id.in_([row["id"] for row in rows])))
     ranks.unrank_decisions(connection, decisions)
     if decisions:
-        connection.execute(_WITHOUT_DECISION, decisions)
+        for statement in _WITHOUT_DECISION:
+            connection.execute(statement, decisions)
     reopened = [(row["tenant"], row["lead_id"]) for row in outcomes]
     ranks.reopen_leads(connection, reopened)
     queue_scored_leads(connection, reopened)
@@ -416,9 +418,12 @@ def prune(connection: Connection, before: int, most: int) -> ErasedCounts:
 
 
 # The next time that the lead is scored the decision is logged anew.
-_WITHOUT_DECISION = text(
-    "UPDATE current_scores SET decision_id = NULL "
-    "WHERE tenant = :tenant AND lead_id = :lead_id AND decision_id = :id"
+_WITHOUT_DECISION = tuple(
+    text(
+        f"UPDATE {table} SET decision_id = NULL "  # noqa: S608
+        "WHERE tenant = :tenant AND lead_id = :lead_id AND decision_id = :id"
+    )
+    for table in ("current_scores", "named_scores")
 )
 
 

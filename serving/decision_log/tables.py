@@ -1,14 +1,16 @@
 """The tables of the decision log, in types that SQLite and PostgreSQL both have.
 
 Rows are added, and removed as a whole when a person is erased or their time is up. None is changed but those
-of ``lead_ranks``, ``current_scores``, ``score_history``, ``score_queue``, ``leases`` and ``log_state``, which
-hold what is true now and can be made again from the others.
+of ``lead_ranks``, ``current_scores``, ``named_scores``, ``score_history``, ``score_queue``, ``leases`` and
+``log_state``, which hold what is true now and can be made again from the others.
 
 ``tenant`` is the label that the key of a request is bound to, "" where it is bound to none. The same
 ``lead_id`` under two tenants is two leads.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -321,47 +323,67 @@ SCORE_QUEUE = Table(
     Column("token", BigInteger, nullable=False),
     Index("score_queue_in_time", "since"),
 )
-# What is true now of each lead of the store: its score by the model in charge, and what lists show and filter
+# What is true now of each lead of the store: its score by the default model, and what lists show and filter
 # by. All of it can be made again from ``lead_events``.
-#   decision_id: the logged decision with this score; where it moved by less than a point the one before
-#   model: the name of the model, "" for the champion
+#   decision_id: the logged decision about this score; where it moved by less than a step the one before
+#   model: the name of the model, "" for the default one
 #   scored_at: when it was computed; changed_at: since when grade, points and state are these
+#   decided_points: the points of the decision, from which a step is counted
 #   state: open, dormant (older or silent for longer than any lead in training), closed, or unscorable
 #   problem: the code why a lead is unscorable
 #   attributes: its plain and overwritten attributes as a JSON object
+
+
+def _score_columns(*, by_model: bool = False) -> tuple[Column[Any], ...]:
+    return (
+        Column("lead_id", Text, primary_key=True),
+        _tenant(primary_key=True),
+        Column("decision_id", BigInteger),
+        Column("model", Text, nullable=False, server_default="", primary_key=by_model),
+        Column("model_version", Text, nullable=False),
+        Column("as_of", BigInteger, nullable=False),
+        Column("scored_at", BigInteger, nullable=False),
+        Column("changed_at", BigInteger, nullable=False),
+        Column("probability", Double),
+        Column("points", BigInteger),
+        Column("grade", Text),
+        Column("interval_low", Double),
+        Column("interval_high", Double),
+        Column("insufficient", Text),
+        Column("state", Text, nullable=False),
+        Column("problem", Text),
+        Column("fit", SmallInteger),
+        Column("engagement", SmallInteger),
+        Column("combined_grade", Text),
+        Column("account_id", Text),
+        Column("owner", Text),
+        Column("channel", Text),
+        Column("stage", Text),
+        Column("name", Text, nullable=False),
+        Column("created_at", BigInteger),
+        Column("last_activity_at", BigInteger),
+        Column("attributes", Text, nullable=False),
+        Column("decided_points", BigInteger),
+    )
+
+
 CURRENT_SCORES = Table(
     "current_scores",
     METADATA,
-    Column("lead_id", Text, primary_key=True),
-    _tenant(primary_key=True),
-    Column("decision_id", BigInteger),
-    Column("model", Text, nullable=False, server_default=""),
-    Column("model_version", Text, nullable=False),
-    Column("as_of", BigInteger, nullable=False),
-    Column("scored_at", BigInteger, nullable=False),
-    Column("changed_at", BigInteger, nullable=False),
-    Column("probability", Double),
-    Column("points", BigInteger),
-    Column("grade", Text),
-    Column("interval_low", Double),
-    Column("interval_high", Double),
-    Column("insufficient", Text),
-    Column("state", Text, nullable=False),
-    Column("problem", Text),
-    Column("fit", SmallInteger),
-    Column("engagement", SmallInteger),
-    Column("combined_grade", Text),
-    Column("account_id", Text),
-    Column("owner", Text),
-    Column("channel", Text),
-    Column("stage", Text),
-    Column("name", Text, nullable=False),
-    Column("created_at", BigInteger),
-    Column("last_activity_at", BigInteger),
-    Column("attributes", Text, nullable=False),
+    *_score_columns(),
     Index("current_scores_by_probability", "tenant", "state", "probability", "lead_id"),
+    # What lists are chosen by, and whose values are offered to choose from.
+    Index("current_scores_by_owner", "tenant", "state", "owner", "channel", "stage"),
     _partial_index("current_scores_of_account", ("account_id", "tenant"), "account_id IS NOT NULL"),
     _partial_index("current_scores_in_time", ("model_version", "scored_at"), "state <> 'closed'"),
+)
+# The same by each of the other models that a service has: nobody is called by them, and no list is mixed.
+NAMED_SCORES = Table(
+    "named_scores",
+    METADATA,
+    *_score_columns(by_model=True),
+    _partial_index("named_scores_of_account", ("account_id", "tenant", "model"), "account_id IS NOT NULL"),
+    _partial_index("named_scores_in_time", ("model", "model_version", "scored_at"), "state <> 'closed'"),
 )
 # Scores as they were whenever grade, points or the model had changed, at most one an hour: ``hour`` is
 # ``as_of`` in whole hours.

@@ -172,7 +172,8 @@ class GroupCommitWriter:
         self._jobs.put(None)
         self._thread.join(DEADLINE + WAITS)
         self._deadlines.close()
-        if self._log is not None and not self._thread.is_alive():
+        # What a thread that hangs has in use is closed when it comes back.
+        if self._log is not None:
             self._log.dispose()
 
     def _run(self) -> None:

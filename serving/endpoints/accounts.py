@@ -68,7 +68,7 @@ _UNKNOWN = Problem(
 _BAD_PAGE = Problem(
     HTTPStatus.BAD_REQUEST,
     "invalid_value",
-    "this is no `next` of a page; leave it out for the first one",
+    "this is not the `next` of a page; leave it out for the first page",
     "after",
 )
 
@@ -92,21 +92,22 @@ async def find_accounts(
     )
 
     service, tenant, now = bentoml.get_current_service(), current_request().tenant, int(time.time())
+    model = current_request().model
     dependence = account_dependence(service)
 
     def read() -> tuple[list[RankedAccount], int, dict[str, list[CurrentScore]], bool]:
         with journal.writer.log.connect() as connection:
             ranked = _kept_ranking(
                 journal,
-                (tenant, dependence),
-                lambda: rank_accounts(read_open_probabilities(connection, tenant), dependence),
+                (tenant, model, dependence),
+                lambda: rank_accounts(read_open_probabilities(connection, tenant, model), dependence),
             )
             matching = (
                 [each for each in ranked if text.lower() in each.account_id.lower()] if text else ranked
             )
             start = 0 if after is None else bisect_right(matching, _order(after), key=_order)
             page = matching[start : start + limit]
-            scores = read_scores_of_accounts(connection, [each.account_id for each in page], tenant)
+            scores = read_scores_of_accounts(connection, [each.account_id for each in page], tenant, model)
             return page, len(matching), scores, start + limit < len(matching)
 
     with service.workload.admit(_COST_MS):
@@ -166,7 +167,7 @@ async def describe_account(journal: DecisionLog, account_id: str, lang: str) -> 
     service, context = bentoml.get_current_service(), current_request()
     scorer = service.scorer
     context.model_version = scorer.model.version
-    scores = await CurrentScores(journal).of_account(account_id, context.tenant)
+    scores = await CurrentScores(journal).of_account(account_id, context.tenant, context.model)
     rows = await service.store.account(account_id, context.tenant, _MOST_LEADS)
     now = int(context.received_at) + 1
     members = [lead for lead in rows.versions if rows.account_of(lead, now) == account_id]
@@ -276,8 +277,8 @@ def account_name(account_id: str, attributes: Mapping[str, Any]) -> str:
 
 
 def account_dependence(service: Any) -> AccountDependence | None:
-    """How dependent colleagues are by the model in charge; None where it does not say, or there is none."""
-    current = service.champion.current
+    """How dependent colleagues are by the model that is asked; None where it does not say."""
+    current = service.served.champion.current
     return None if current is None else current.scorer.model.account_dependence
 
 

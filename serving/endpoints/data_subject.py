@@ -82,6 +82,7 @@ async def _sheet(request: Request, journal: DecisionLog) -> SubjectAccessRespons
         (await journal.lists_of(lead_id, tenant))[-MOST_RECORDS:],
         (await service.store.leads([lead_id], tenant)).rows.lead(lead_id),
         (await journal.overrides_of(lead_id, tenant))[-MOST_RECORDS:],
+        await _messages_of(lead_id, tenant, journal),
     )
     model = service.champion.current and service.scorer.model
     context = SheetContext(service.controller, service.keep_days, int(time.time()), query.lang, model)
@@ -91,6 +92,13 @@ async def _sheet(request: Request, journal: DecisionLog) -> SubjectAccessRespons
     return SubjectAccessResponse(
         lead_id=sheet.lead_id, lang=sheet.lang, title=sheet.title, sections=list(sheet.sections)
     )
+
+
+async def _messages_of(lead_id: str, tenant: str, journal: DecisionLog) -> list[dict[str, Any]]:
+    # Without a log nobody needs SQLAlchemy.
+    from serving.webhooks.outbox import messages_of_lead  # noqa: PLC0415
+
+    return await journal.read(lambda: messages_of_lead(journal.writer.log, lead_id, tenant, MOST_RECORDS))
 
 
 async def erase_lead(request: Request, journal: DecisionLog) -> ErasedResponse:

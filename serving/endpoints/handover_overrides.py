@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PATH = "/v1/handover/overrides"
 _UNKNOWN = Problem(
-    HTTPStatus.NOT_FOUND, "unknown_lead", "no lead of this id was ever scored, so none can be on a list"
+    HTTPStatus.NOT_FOUND, "unknown_lead", "no lead with this id was scored yet; score it first"
 )
 
 

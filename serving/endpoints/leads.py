@@ -66,9 +66,9 @@ async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
     context.model_version, context.leads = scorer.model.version, 1
     known = await service.store.leads([lead_id], context.tenant)
     scores = CurrentScores(journal)
-    # The store keeps scores of the default model alone.
-    current = None if context.model else await scores.find(lead_id, context.tenant)
-    history = () if current is None else await scores.history(lead_id, context.tenant)
+    current = await scores.find(lead_id, context.tenant, context.model)
+    # The history of scores is kept of the default model alone.
+    history = () if current is None or context.model else await scores.history(lead_id, context.tenant)
     decisions: list[NewDecision] = []
     with service.workload.admit(_COST_MS):
         response = await service.workload.run(

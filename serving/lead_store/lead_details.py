@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from features.point_in_time import is_visible
@@ -40,21 +41,42 @@ class LeadDetails:
     attributes: Mapping[str, Any]
 
 
-def describe_lead(stored: StoredLead, as_of: int) -> LeadDetails:
-    """The details of a lead as it was known before ``as_of`` (epoch seconds)."""
+@dataclass(frozen=True, slots=True)
+class LeadActivity:
+    """Where a lead last came from, the stage that it entered last, and when it last did something."""
+
+    channel: str | None = None
+    stage: str | None = None
+    last_activity_at: int | None = None
+
+    @classmethod
+    def of(cls, stored: StoredLead, as_of: int) -> LeadActivity:
+        """The activity of a lead as it was known before ``as_of`` (epoch seconds)."""
+        touchpoints = _visible(stored.events["touchpoint"], as_of)
+        from_channels = [each for each in touchpoints if each.get("channel") is not None]
+        return cls(
+            channel=_newest(from_channels, "channel"),
+            stage=_newest(_visible(stored.events["transition"], as_of), "stage"),
+            last_activity_at=max((each["occurred_at"] for each in touchpoints), default=None),
+        )
+
+
+def describe_lead(stored: StoredLead, as_of: int, activity: LeadActivity | None = None) -> LeadDetails:
+    """The details of a lead as it was known before ``as_of`` (epoch seconds).
+
+    ``activity`` is given where ``stored`` comes without its touchpoints and transitions.
+    """
+    activity = LeadActivity.of(stored, as_of) if activity is None else activity
     attributes = _attributes(stored, as_of)
     by_spelling = {_spelling(name): value for name, value in attributes.items() if not _is_empty(value)}
-    touchpoints = _visible(stored.events["touchpoint"], as_of)
-    from_channels = [each for each in touchpoints if each.get("channel") is not None]
-    transitions = _visible(stored.events["transition"], as_of)
     return LeadDetails(
         name=_name(by_spelling) or stored.lead_id,
         account_id=stored.account_id,
         owner=_first_text(by_spelling, OWNERS),
-        channel=_newest(from_channels, "channel"),
-        stage=_newest(transitions, "stage"),
+        channel=activity.channel,
+        stage=activity.stage,
         created_at=stored.created_at,
-        last_activity_at=max((each["occurred_at"] for each in touchpoints), default=None),
+        last_activity_at=activity.last_activity_at,
         attributes=attributes,
     )
 
@@ -94,5 +116,6 @@ def _first_text(by_spelling: Mapping[str, Any], names: Iterable[str]) -> str | N
     return None if value is None else str(value)[:_LONGEST]
 
 
+@lru_cache(maxsize=1_000)
 def _spelling(name: str) -> str:
     return "".join(name.lower().replace("_", "").replace("-", "").split())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping  # noqa: TC003 - the types of a named tuple are read at run time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -19,7 +19,7 @@ from serving.decision_log.database import ListStatement
 from serving.lead_store.merged_events import share_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 # Later than any time of the contract: whatever is known, planned or not.
 ALL = 2**62
-_KINDS_OF_EVENTS = ("touchpoint", "transition", "attribute")
+KINDS_OF_COLLEAGUES = ("touchpoint", "transition")
+_KINDS_OF_EVENTS = (*KINDS_OF_COLLEAGUES, "attribute")
 _COLUMNS = "kind, subject, other, occurred_at, known_at, content, removed_at, event_id"
 _OF_LEADS = ListStatement(f"SELECT {_COLUMNS} FROM lead_events WHERE tenant = ? AND subject IN {{values}}")  # noqa: S608
 _POINTING_AT = ListStatement(
@@ -138,29 +139,41 @@ class StoredRows:
 
         Of a lead that is known later than that its oldest row counts, as a table would have it.
         """
+        alone = self.lead_alone(lead_id, as_of)
+        if alone is None:
+            return None
+        colleagues = sorted(self._colleagues(lead_id, alone.account_id, as_of))
+        events = self._events_of([lead_id, *colleagues], as_of)
+        return replace(
+            alone,
+            events={kind: events[kind].get(lead_id, ()) for kind in _KINDS_OF_EVENTS},
+            colleagues={
+                kind: [
+                    event | {"colleague": colleague}
+                    for colleague in colleagues
+                    for event in events[kind].get(colleague, ())
+                ]
+                for kind in KINDS_OF_COLLEAGUES
+            },
+        )
+
+    def lead_alone(self, lead_id: str, as_of: int) -> StoredLead | None:
+        """The same without touchpoints, transitions, colleagues, and what merges bring it."""
         versions = _present(self.versions.get(lead_id, ()), as_of)
         current = _current(versions, as_of)
         if current is None:
             return None
         first = versions[0].known_at
-        colleagues = sorted(self._colleagues(lead_id, current.account_id, as_of))
-        events = self._events_of([lead_id, *colleagues], as_of)
         account = _current(_present(self.accounts.get(current.account_id or "", ()), as_of), as_of)
+        changes = self.events["attribute"].get(lead_id, ())
         return StoredLead(
             lead_id,
             current.created_at,
             None if first <= current.created_at else first,
             [(each.known_at, each.attributes) for each in versions[: versions.index(current) + 1]],
             {} if account is None else account.attributes,
-            {kind: events[kind].get(lead_id, ()) for kind in _KINDS_OF_EVENTS},
-            {
-                kind: [
-                    event | {"colleague": colleague}
-                    for colleague in colleagues
-                    for event in events[kind].get(colleague, ())
-                ]
-                for kind in _KINDS_OF_EVENTS[:2]
-            },
+            {"attribute": [each for each in changes if not _is_removed(each.get("removed_at"), as_of)]},
+            {},
             current.account_id,
         )
 
@@ -273,8 +286,20 @@ def read_stored_leads(connection: Connection, lead_ids: Iterable[str], tenant: s
         All that the leads are read out of, at whatever moment.
     """
     rows = StoredRows()
+    read_rows_around(connection, lead_ids, tenant, rows, rows.add)
+    return rows
+
+
+def read_rows_around(
+    connection: Connection,
+    lead_ids: Iterable[str],
+    tenant: str,
+    rows: StoredRows,
+    add: Callable[[Sequence[tuple[Any, ...]]], object],
+) -> None:
+    """Read what ``read_stored_leads`` reads; ``add`` gets the rows, and adds leads and merges to ``rows``."""
     read, wanted = set[str](), set(lead_ids)
-    rows.add([row for row in _OF_LEADS.rows(connection, tenant, among=wanted) if row[0] != "account"])
+    add([row for row in _OF_LEADS.rows(connection, tenant, among=wanted) if row[0] != "account"])
     accounts = {
         each.account_id
         for versions in rows.versions.values()
@@ -293,9 +318,8 @@ def read_stored_leads(connection: Connection, lead_ids: Iterable[str], tenant: s
         wanted = (linked | {merge.merged_into for merge in rows.merges}) - read
         if wanted or account_rows:
             events = _OF_LEADS.rows(connection, tenant, among=wanted | account_rows)
-            rows.add([row for row in events if row[1] in (account_rows if row[0] == "account" else wanted)])
+            add([row for row in events if row[1] in (account_rows if row[0] == "account" else wanted)])
         pointed_at, account_rows = wanted, set()
-    return rows
 
 
 _MEMBERS = ListStatement(

@@ -99,6 +99,7 @@ class AccessLogMiddleware:
         started, token = time.perf_counter(), begin(context)
         try:
             await self.app(scope, receive, sender)
+            await sender.close()
         finally:
             end(token)
             IN_FLIGHT.release(context)
@@ -106,16 +107,23 @@ class AccessLogMiddleware:
 
 
 class _HeaderSender:
-    """Adds our headers to the response, and holds its status: 499 until one is sent."""
+    """Adds our headers to the response, and holds its status: 499 where the client left before."""
 
     def __init__(self, send: Send, request_id: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._send = send
         self._mine = (*headers, (b"x-request-id", request_id.encode()))
+        self._started = False
         self.status = 499
+
+    async def close(self) -> None:
+        """Send an empty response where there is none: BentoML and a worker's end wait a minute for one."""
+        if not self._started:
+            await self({"type": "http.response.start", "status": self.status, "headers": []})
+            await self({"type": "http.response.body"})
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self._started, self.status = True, message["status"]
             headers = [header for header in message["headers"] if header[0].lower() not in _REPLACED]
             message = {**message, "headers": [*headers, *self._mine]}
         await self._send(message)

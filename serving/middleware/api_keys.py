@@ -117,7 +117,7 @@ def create_key(  # noqa: PLR0913  # a key is what these say
     """
     _check_label("a key", name)
     if not (scopes or role):
-        msg = f"{name} may nothing: give a scope ({', '.join(SCOPES)}) or a role ({', '.join(ROLES)})"
+        msg = f"{name} has no rights: give a scope ({', '.join(SCOPES)}) or a role ({', '.join(ROLES)})"
         raise KeysError(msg)
     if tenant:
         _check_label("a tenant", tenant)
@@ -212,7 +212,7 @@ def _locked(file: Path) -> Iterator[None]:
 
 def _check_label(what: str, label: str) -> None:
     if not _NAME.fullmatch(label):
-        msg = f"{label!r} cannot be told in a log; name {what} with 1 to 64 letters, digits, dots, - and _"
+        msg = f"{label!r} cannot be written to a log; name {what} with 1 to 64 letters, digits, dots, - and _"
         raise KeysError(msg)
 
 

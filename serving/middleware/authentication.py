@@ -66,14 +66,14 @@ _CLOSE = (("connection", "close"),)
 _AMBIGUOUS = Problem(
     HTTPStatus.BAD_REQUEST,
     "ambiguous_length",
-    "Transfer-Encoding and Content-Length both say how long the body is; send one of them",
+    "Transfer-Encoding and Content-Length cannot be combined; send one of them",
     headers=_CLOSE,
 )
 _CROSS_SITE = Problem(
     HTTPStatus.FORBIDDEN,
     "cross_site",
-    "a page of another site sent this, and no key says that it may; send it from a program, or from this "
-    "service's own pages",
+    "the request comes from a page of another site and has no key; "
+    "send it from a program, or from this service's own pages",
 )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ANY_MODEL = frozenset(
     (
         *(("/v1/score", "POST"), ("/v1/explain", "POST"), ("/v1/model", "GET"), ("/report", "GET")),
-        ("/v1/leads/{id}", "GET"),
+        *(("/v1/leads/{id}", "GET"), ("/v1/accounts", "GET"), ("/v1/accounts/{id}", "GET")),
     )
 )
 # What is of leads, whichever model asks. Other addresses take no such field.
@@ -33,13 +33,13 @@ _OF_DEFAULT_MODEL = frozenset(
             ("/v1/outcomes", "POST"),
             ("/v1/events", "POST"),
         ),
-        *(("/v1/accounts", "GET"), ("/v1/accounts/{id}", "GET"), ("/v1/leads/{id}", "DELETE")),
+        ("/v1/leads/{id}", "DELETE"),
     )
 )
 _UNSUPPORTED = Problem(
     HTTPStatus.BAD_REQUEST,
     "model_unsupported",
-    "only the default model ranks leads and is told their outcomes: leave model out of this address",
+    "only the default model has hand-overs and outcomes; leave model out of this address",
     "model",
 )
 _SEVERAL = Problem(

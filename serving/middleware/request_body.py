@@ -29,8 +29,7 @@ BODY_TOO_LARGE = Problem(
 _TOO_MUCH_IN_FLIGHT = Problem(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "too_much_in_flight",
-    "the requests that are being read and answered fill the memory set aside for them; ask again soon, with "
-    "fewer leads at once",
+    "the memory for requests is full; try again soon, with fewer leads in a request",
     headers=(("retry-after", "1"),),
 )
 

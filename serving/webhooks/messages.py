@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from models.conversion import ConversionModel
     from serving.decision_log.records import Outcome
+    from serving.handover_plan import HandoverPlan
     from serving.handover_selection import HandoverRequest
     from serving.webhooks.settings import EventType, Subscription
 
@@ -103,15 +104,17 @@ class WebhookWriter:
         subscriptions: Who is told of what.
         find_model: The model in charge, which gives the reasons of decisions that were logged without; None
             while there is none. Default: there never is.
+        find_plan: The hand-over plan as it is now, which knows the teams of an owner; None without one.
     """
 
     def __init__(
         self,
         subscriptions: Iterable[Subscription],
         find_model: Callable[[], ConversionModel | None] = lambda: None,
+        find_plan: Callable[[], HandoverPlan | None] = lambda: None,
     ) -> None:
         self._subscriptions = tuple(subscriptions)
-        self._find_model = find_model
+        self._find_model, self._find_plan = find_model, find_plan
 
     def write_score_change(self, connection: Connection, before: Any, after: Any) -> None:
         """Tell of a change of a current score; ``before`` is None for the first one."""
@@ -144,7 +147,12 @@ class WebhookWriter:
         due = [each for each in self._subscriptions if "lead.handed_over" in each.events]
         if not due:
             return
-        now, day = time.time(), f"{to_datetime(request.day):%Y-%m-%d}"
+        now, plan = time.time(), self._find_plan()
+        shared = {
+            "day": f"{to_datetime(request.day):%Y-%m-%d}",
+            "owner": request.owner or None,
+            "teams": list(plan.teams_of(request.owner)) if plan and request.owner else [],
+        }
         for start in range(0, len(rows), _BATCH):
             part = rows[start : start + _BATCH]
             decisions = _decisions(connection, [row["decision_id"] for row in part])
@@ -152,7 +160,7 @@ class WebhookWriter:
                 _message(
                     subscription,
                     "lead.handed_over",
-                    _handed_over(row, decisions[row["decision_id"]], day),
+                    _handed_over(row, decisions[row["decision_id"]]) | shared,
                     now,
                 )
                 for row in part
@@ -215,12 +223,11 @@ def _payload(kind: str, data: Mapping[str, Any], now: float) -> str:
     return to_json({"type": kind, "timestamp": f"{moment:%Y-%m-%dT%H:%M:%SZ}", "data": data}).decode()
 
 
-def _handed_over(row: Mapping[str, Any], decision: Mapping[str, Any], day: str) -> dict[str, Any]:
+def _handed_over(row: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[str, Any]:
     names = ("probability", "points", "grade", "insufficient", "as_of", "model_version")
     return {
         "lead_id": row["lead_id"],
         "tenant": row["tenant"],
-        "day": day,
         "rank": row["rank"],
         "explored": bool(row["explored"]),
         **{name: decision[name] for name in names},

@@ -14,7 +14,7 @@ from serving.decision_log.tables import WEBHOOK_MESSAGES
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
 
 _WAITING = WEBHOOK_MESSAGES.c.given_up == 0
 _LONGEST_ERROR = 200
@@ -164,8 +164,11 @@ def give_up_old(connection: Connection, ages: Mapping[str, int], now: float, oth
     return given_up
 
 
-def count_messages(log: Engine) -> list[dict[str, Any]]:
-    """By subscription, how many messages wait and were given up, and since when the oldest waits."""
+def count_messages(log: Engine, tenant: str = "") -> list[dict[str, Any]]:
+    """By subscription, how many messages wait and were given up, and since when the oldest waits.
+
+    ``tenant`` is whose leads they are about; "" means all.
+    """
     name, waits = WEBHOOK_MESSAGES.c.subscription, WEBHOOK_MESSAGES.c.given_up == 0
     query = (
         select(
@@ -174,6 +177,7 @@ def count_messages(log: Engine) -> list[dict[str, Any]]:
             func.count().filter(~waits).label("given_up"),
             func.min(WEBHOOK_MESSAGES.c.created_at).filter(waits).label("oldest"),
         )
+        .where(*_of(tenant))
         .group_by(name)
         .order_by(name)
     )
@@ -181,10 +185,25 @@ def count_messages(log: Engine) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def dead_letters(log: Engine, subscription: str | None, most: int) -> list[dict[str, Any]]:
-    """At most ``most`` messages that were given up, oldest first, without their payload."""
+def _of(tenant: str) -> list[ColumnElement[bool]]:
+    return [WEBHOOK_MESSAGES.c.tenant == tenant] if tenant else []
+
+
+def dead_letters(
+    log: Engine, subscription: str | None, most: int, tenant: str = "", after: int = 0
+) -> list[dict[str, Any]]:
+    """At most ``most`` messages that were given up, oldest first, without their payload.
+
+    Args:
+        log: An open log.
+        subscription: Those of one; None means all.
+        most: How many.
+        tenant: Those about leads of a tenant. Default: all.
+        after: Those with greater numbers. Default: from the first on.
+    """
     names = ("id", "subscription", "tenant", "lead_id", "type", "created_at", "attempts", "error")
-    query = select(*(WEBHOOK_MESSAGES.c[name] for name in names)).where(WEBHOOK_MESSAGES.c.given_up == 1)
+    own = (WEBHOOK_MESSAGES.c.given_up == 1, WEBHOOK_MESSAGES.c.id > after, *_of(tenant))
+    query = select(*(WEBHOOK_MESSAGES.c[name] for name in names)).where(*own)
     if subscription is not None:
         query = query.where(WEBHOOK_MESSAGES.c.subscription == subscription)
     with log.connect() as connection:
@@ -194,8 +213,22 @@ def dead_letters(log: Engine, subscription: str | None, most: int) -> list[dict[
         ]
 
 
+def messages_of_lead(log: Engine, lead_id: str, tenant: str, most: int) -> list[dict[str, Any]]:
+    """The newest messages about a lead that were not delivered: to whom, of what, and since when."""
+    names = ("subscription", "type", "created_at", "given_up")
+    own = (WEBHOOK_MESSAGES.c.lead_id == lead_id, *_of(tenant))
+    query = select(*(WEBHOOK_MESSAGES.c[name] for name in names)).where(*own)
+    query = query.order_by(WEBHOOK_MESSAGES.c.id.desc()).limit(most)
+    with log.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
 def resend(
-    connection: Connection, now: float, subscription: str | None = None, numbers: Collection[int] = ()
+    connection: Connection,
+    now: float,
+    subscription: str | None = None,
+    numbers: Collection[int] = (),
+    tenant: str = "",
 ) -> int:
     """Let messages that were given up be sent again, under their ids; how many these are.
 
@@ -204,8 +237,9 @@ def resend(
         now: In epoch seconds; their time begins anew.
         subscription: Those of one. Default: all.
         numbers: Those with these numbers. Default: all.
+        tenant: Those about leads of a tenant. Default: all.
     """
-    conditions = [WEBHOOK_MESSAGES.c.given_up == 1]
+    conditions = [WEBHOOK_MESSAGES.c.given_up == 1, *_of(tenant)]
     if subscription is not None:
         conditions.append(WEBHOOK_MESSAGES.c.subscription == subscription)
     if numbers:

@@ -108,11 +108,11 @@ class Receiver:
         try:
             infos = await loop.getaddrinfo(host, self._url.port or 443, type=socket.SOCK_STREAM)
         except OSError as error:
-            msg = "the receiver's name leads nowhere"
+            msg = "the receiver's host name cannot be resolved"
             raise AddressRefusedError(msg) from error
         addresses = [str(entry[4][0]) for entry in infos]
         if not self._subscription.allow_private and any(map(is_private, addresses)):
-            msg = "the receiver's name leads to a private network; allow_private = true would let it"
+            msg = "the receiver's address is in a private network; allow_private = true allows it"
             raise AddressRefusedError(msg)
         return addresses[0]
 

@@ -83,7 +83,7 @@ def _verify_standard(secret: str, request: SignedRequest) -> None:
     except WebhookVerificationError as error:
         raise SignatureError(str(error)) from error
     except ValueError as error:
-        msg = "the signature, or the body, cannot be read"
+        msg = "the signature or body cannot be read"
         raise SignatureError(msg) from error
 
 
@@ -118,5 +118,5 @@ def _verify_password(password: str, authorization: str) -> None:
 def _require_same(expected: bytes, sent: bytes) -> None:
     """Compare in a time that does not tell where the two differ."""
     if not hmac.compare_digest(expected, sent):
-        msg = "the signature, or the password, is another one"
+        msg = "the signature or password does not match"
         raise SignatureError(msg)

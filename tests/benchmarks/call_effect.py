@@ -101,6 +101,7 @@ def draw_company(seed: int, leads: int, kind: Kind) -> Company:
             "control_share": np.full(leads, kind.control_share),
             "log_odds": odds - 0.5 * hidden,
             "grade": np.array(["D", "C", "B", "A"])[np.digitize(odds - 0.5 * hidden, [-2.5, -1.5, -0.5])],
+            "called_by_hand": np.zeros(leads, bool),
             "region": region,
         }
     )

@@ -15,13 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
+from datetime import datetime
 from pathlib import Path
 
 from batch import TOUCHPOINTS, score, write_history
 from decision_log import _seconds
 from online import lead
 
-from serving.background_scorer import RESCORE_AFTER, BackgroundScorer
+from serving.background_scorer import BackgroundScorer
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.score_queue import queue_all_leads, queue_length
 from serving.decision_log.settings import LogSettings
@@ -30,7 +32,7 @@ from serving.model_reload import load_and_warm_up
 from serving.server import run_service
 from serving.settings import ServiceSettings
 
-ROUNDS = 400
+ROUNDS, FEW, DAY = 400, 100, 86_400
 
 
 def fill(config, place):
@@ -39,13 +41,16 @@ def fill(config, place):
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def rescore(model, place):
-    """Seconds, CPU seconds and peak GB of scoring all that waits, in this process."""
+def rescore(model, place, moment):
+    """Seconds, CPU seconds and peak GB of scoring all that waits as of a moment, in this process.
+
+    Seconds and CPU seconds are without the start of the process and the loading of the model.
+    """
     scorer = load_and_warm_up(Path(model))
     writer = GroupCommitWriter(LogSettings(place))
     while not writer.available:
         time.sleep(0.01)
-    background = BackgroundScorer(writer, lambda: scorer)
+    background = BackgroundScorer(writer, lambda: scorer, clock=lambda: moment)
     began, used = time.perf_counter(), time.process_time()
     while background.work():
         pass
@@ -55,20 +60,33 @@ def rescore(model, place):
     return *took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-6
 
 
-def rescore_apart(model, place):
-    """The same in a process of its own, on one core."""
-    command = [sys.executable, __file__, "--model", str(model), "--only", place]
+def rescore_apart(model, place, moment):
+    """The same in a process of its own, on one core; and how many decisions it logged."""
+    before = count_decisions(place)
+    command = [sys.executable, __file__, "--model", str(model), "--only", place, "--moment", str(moment)]
     environment = os.environ | {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
     answer = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return json.loads(answer.stdout)
+    return *json.loads(answer.stdout), count_decisions(place) - before
 
 
-def let_age(place):
-    """Let every lead have been scored a day ago."""
-    log = writing(open_log(place))
-    with log.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE current_scores SET scored_at = scored_at - {RESCORE_AFTER + 60}")
+def count_decisions(place):
+    """How many decisions a log has."""
+    log = open_log(place)
+    with log.connect() as connection:
+        count = connection.exec_driver_sql("SELECT count(*) FROM decisions").scalar_one()
     log.dispose()
+    return count
+
+
+def observed_until(config):
+    """The end of a simulated history, in epoch seconds: later on all of its leads are dormant."""
+    text = tomllib.loads(config.read_text(encoding="utf-8"))["history"]["observed_until"]
+    return datetime.fromisoformat(str(text)).timestamp()
+
+
+def start_up(model, folder):
+    """CPU seconds of ``leadloop score`` that do not grow with the leads."""
+    return score(model, write_history(FEW, folder, "parquet"), "--parts").processor
 
 
 def latencies(service):
@@ -106,22 +124,37 @@ def main(model, leads, database):
     """Print both tables."""
     with tempfile.TemporaryDirectory() as folder:
         config = write_history(leads, Path(folder) / "crm", "parquet")
-        place = database or str(Path(folder) / "store.db")
+        place, end = database or str(Path(folder) / "store.db"), observed_until(config)
         file = score(model, config, "--parts")
+        bare = file.processor - start_up(model, Path(folder) / "few")
         fill(config, place)
-        runs = {"for the first time, each a decision": rescore_apart(model, place)}
-        let_age(place)
-        runs["a second later, as every day"] = rescore_apart(model, place)
-        print(f"| {leads:,} leads, {TOUCHPOINTS} touchpoints each | CPU s | beside the file | peak GB |")
-        print("|---|---|---|---|")
-        print(f"| Parquet to Parquet, with parts | {file.processor:.1f} | 1 | {file.peak:.2f} |")
-        for what, (_, used, peak) in runs.items():
-            print(f"| store, {what} | {used:.1f} | {used / file.processor:.1f} x | {peak:.2f} |", flush=True)
-        print("\n| answers with one lead | p50 ms | p99 ms |\n|---|---|---|")
-        for name, (middle, slow) in zip(
-            ("alone", "while leads are scored"), answers_meanwhile(model, place), strict=True
-        ):
-            print(f"| {name} | {middle:.1f} | {slow:.1f} |")
+        runs = {
+            "for the first time, each a decision": rescore_apart(model, place, end),
+            "a day later": rescore_apart(model, place, end + DAY),
+        }
+        print(
+            f"| {leads:,} leads, {TOUCHPOINTS} touchpoints each | CPU s | ms a lead | beside the file", end=""
+        )
+        print(" | decisions | peak GB |\n|---|---|---|---|---|---|")
+        print(
+            f"| Parquet to Parquet, with parts | {bare:.1f} | {1e3 * bare / leads:.2f} | 1 | "
+            f"| {file.peak:.2f} |"
+        )
+        for what, (_, used, peak, decisions) in runs.items():
+            print(
+                f"| store, {what} | {used:.1f} | {1e3 * used / leads:.2f} | {used / bare:.2f} x | "
+                f"{decisions:,} | {peak:.2f} |",
+                flush=True,
+            )
+        _report_answers(model, place)
+
+
+def _report_answers(model, place):
+    print("\n| answers with one lead | p50 ms | p99 ms |\n|---|---|---|")
+    for name, (middle, slow) in zip(
+        ("alone", "while leads are scored"), answers_meanwhile(model, place), strict=True
+    ):
+        print(f"| {name} | {middle:.1f} | {slow:.1f} |")
 
 
 if __name__ == "__main__":
@@ -130,8 +163,9 @@ if __name__ == "__main__":
     parser.add_argument("--leads", type=int, default=100_000)
     parser.add_argument("--database", default="")
     parser.add_argument("--only", default="")
+    parser.add_argument("--moment", type=float, default=0)
     options = parser.parse_args()
     if options.only:
-        print(json.dumps(rescore(options.model, options.only)))
+        print(json.dumps(rescore(options.model, options.only, options.moment)))
     else:
         main(options.model, options.leads, options.database)

@@ -12,6 +12,7 @@ from benchmarks import (
     advice,
     batch,
     combinations,
+    console,
     handover,
     leak_worlds,
     load,
@@ -99,6 +100,17 @@ def test_a_hand_over_is_measured_on_a_log_that_was_filled(tmp_path):
     for wish in handover.WISHES.values():
         spent, server, memory = handover.cost(place, wish)
         assert (spent > 0, server, memory < 100) == (True, 0.0, True)
+
+
+def test_lists_of_the_console_are_measured_and_read_from_their_indexes(tmp_path):
+    place = str(tmp_path / "decisions.db")
+    console.fill(place, 2_000)
+    figures = console.measure(place, 2_000, rounds=1)
+    plans = {name: " ".join(map(" ".join, plans)) for name, (_, _, plans) in figures.items()}
+    assert "INDEX current_scores_by_probability" in plans["the first page"]
+    assert "INDEX current_scores_by_owner" in plans["how many of an owner"]
+    assert plans["choices (once a minute)"].count("COVERING INDEX current_scores_by_owner") == 3
+    assert not any("SCAN current_scores" in plan for plan in plans.values())
 
 
 def test_companies_that_convert_slowly_convert_less():

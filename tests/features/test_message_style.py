@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 from string import Formatter
 
 import pytest
@@ -100,3 +102,81 @@ def test_no_text_has_two_blanks_or_ends_with_one(lang):
     allowed = {"subject-access.corrected", "effect.group", "effect.group_clear", "effect.group_few"}
     wrong = {key for _, key, text in texts(lang) if text != text.strip() or "  " in text.strip()}
     assert wrong - allowed == set()
+
+
+# Sentences in Python code: of errors, of refused options, and the lines of commands.
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [
+    *(f for name in ("features", "models", "training", "serving") for f in (ROOT / name).rglob("*.py"))
+]
+SOURCES.append(ROOT / "leadloop.py")
+# Calls whose texts people read.
+SPOKEN = {
+    "usage_error",
+    "BadParameter",
+    "refuse",
+    "print_status",
+    "print_error",
+    "say",
+    "Problem",
+    "bad_request",
+}
+STUMBLING = [
+    *FORBIDDEN["en"],
+    *("is told", "be told", "may nothing", "came out", "came to be", "leads nowhere", "lies beside"),
+    *("another one than", "by itself otherwise", "wants to be", r"said of", "look better", "by themselves"),
+]
+
+
+def code_sentences():
+    """File, line and text of each sentence; a gap stands for each value in it."""
+    for file in SOURCES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for value in spoken_values(node):
+                text = text_of(value)
+                if " " in text.strip():
+                    yield f"{file.relative_to(ROOT)}:{node.lineno}", text
+
+
+def spoken_values(node):
+    if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "msg" for target in node.targets):
+        return [node.value]
+    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        return node.exc.args
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        return node.args if name in SPOKEN else []
+    return []
+
+
+def text_of(node):
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) if isinstance(part, ast.Constant) else "gap" for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return text_of(node.left) + text_of(node.right)
+    return ""
+
+
+def test_no_sentence_in_the_code_has_a_word_that_readers_stumble_over():
+    pattern = re.compile("|".join(rf"\b(?:{word})" if word != "!" else word for word in STUMBLING))
+    found = [
+        (place, pattern.search(text).group()) for place, text in code_sentences() if pattern.search(text)
+    ]
+    assert found == []
+
+
+def test_no_sentence_in_the_code_is_too_long_to_read_once():
+    long = {
+        place: len(WORD.findall(sentence))
+        for place, text in code_sentences()
+        for sentence in END.split(text)
+        if len(WORD.findall(sentence)) > MOST_WORDS
+    }
+    assert long == {}
+
+
+def test_sentences_of_the_code_are_found():
+    assert len(list(code_sentences())) > 400

@@ -268,6 +268,62 @@ def test_a_new_model_scores_every_open_lead_anew(store):
     assert store.find("a").probability == store.expected("a", store.find("a").as_of).probability
 
 
+def test_each_model_of_the_service_keeps_its_own_scores(store):
+    """Those of leads that were there before it, of new ones, and after it is another one."""
+    renewal = Scorer(replace(store.scorer.model, version="renewal00000", base=1.0))
+    store.add(lead("a"), lead("b"), enter("b", "t1", "lost"))
+    store.run()
+    store.background.close()
+    store.execute("DELETE FROM leases")
+    store.background = BackgroundScorer(store.writer, lambda: store.scorer, also={"renewal": lambda: renewal})
+
+    def named():
+        with store.writer.log.connect() as connection:
+            found = {each: find_score(connection, each, "", "renewal") for each in "abc"}
+        return {each: (score.model_version, score.state) for each, score in found.items() if score}
+
+    store.run()
+    assert named() == {"a": ("renewal00000", "open")}
+    store.add(lead("c"))
+    store.run()
+    assert set(named()) == {"a", "c"}
+    renewal.model = replace(renewal.model, version="renewal00001")
+    store.run()
+    assert named() == dict.fromkeys("ac", ("renewal00001", "open"))
+    assert {store.find(each).model_version for each in "ac"} == {store.scorer.model.version}
+    assert store.find("a").probability == store.expected("a", store.find("a").as_of).probability
+
+
+def test_many_leads_are_scored_together_as_they_are_alone(store, monkeypatch):
+    store.add(
+        *(lead(each, "acme", industry="machinery", employees=3) for each in "ab"),
+        *(lead(each) for each in "cdef"),
+        *(visit(each, f"v-{each}", channel="ads") for each in "abce"),
+        enter("d", "t1", "lost"),
+        {"id": "m1", "type": "merge", "lead_id": "e", "merged_into": "f", "known_at": CREATED + 9},
+        lead("g", "acme") | {"created_at": int(time.time()) + 200},
+    )
+    monkeypatch.setattr(background_scorer, "MANY_LEADS", 1)
+    together = []
+    monkeypatch.setattr(
+        background_scorer,
+        "rescore_together",
+        lambda scorer, batch: together.extend(batch.leads) or rescoring.rescore_together(scorer, batch),
+    )
+    store.run()
+    first = {each: store.find(each) for each in "abcdefg"}
+    assert sorted(together) == ["a", "b", "c", "d"]
+    for table in ("current_scores", "score_history", "decisions"):
+        store.execute(f"DELETE FROM {table}")
+    monkeypatch.setattr(background_scorer, "MANY_LEADS", 100)
+    monkeypatch.setattr(store.background, "_clock", lambda: first["a"].as_of - 1)
+    store.write(queue_all_leads)
+    store.run()
+    without = {"decision_id": None, "scored_at": 0}
+    for each, score in first.items():
+        assert replace(store.find(each), **without, changed_at=0) == replace(score, **without, changed_at=0)
+
+
 def test_a_closed_lead_that_is_opened_again_is_scored_again(store):
     store.add(lead("a"), enter("a", "t1", "lost", CREATED + 5))
     store.run()

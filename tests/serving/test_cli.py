@@ -90,8 +90,8 @@ def test_a_decision_that_was_altered_is_found(log, decided, model_folder, place,
         connection.execute(update(DECISIONS).where(last).values(change(before)))
     result = run("replay", "--model", model_folder, "--log", place)
     assert result.exit_code == 3
-    assert f"decision {decided} came out different" in result.output
-    assert f"{decided - 1} decisions came out the same" in result.output
+    assert f"decision {decided} differs" in result.output
+    assert f"{decided - 1} decisions are the same" in result.output
 
 
 def test_pruning_removes_what_is_old_and_says_how_much(log, place):

@@ -135,15 +135,15 @@ def test_any_value_of_an_attribute_is_a_text_to_compare_with(raw, text):
         ({"owners": {"anna": True}}, "owners.anna takes a whole number"),
         ({"capacity": 10**9}, "capacity takes a whole number from 1 to 10,000"),
         ({"reserve": -1}, "reserve takes a whole number from 0"),
-        ({"owners": {"anna": 1}, "teams": {"dach": ["ana"]}}, "teams.dach: nobody called 'ana'.*'anna'"),
-        ({"owners": {"anna": 1}, "territory": "c", "territories": {"DE": "bob"}}, "territories.DE: nobody"),
+        ({"owners": {"anna": 1}, "teams": {"dach": ["ana"]}}, "teams.dach: no owner called 'ana'.*'anna'"),
+        ({"owners": {"anna": 1}, "territory": "c", "territories": {"DE": "bob"}}, "territories.DE: no owner"),
         ({"owners": {"anna": 1}, "territories": {"DE": "anna"}}, "need the key territory"),
         ({"exclude": [{"reason": "x", "attribute": "stage"}]}, "is or contains"),
         ({"exclude": [{"attribute": "stage", "is": "x"}]}, "takes a reason"),
         ({"exclude": {"stage": "x"}}, "exclude takes a list"),
         ({"exclude": ["x"]}, r"write each exclusion as \[\[exclude\]\]"),
         ({"exclude": [{"reason": "x", "attribute": "a", "is": "b", "has": 1}]}, "no key exclude.has"),
-        ({"exclude": [{"reason": "no_owner", "attribute": "a", "is": "b"}]}, "name this one otherwise"),
+        ({"exclude": [{"reason": "no_owner", "attribute": "a", "is": "b"}]}, "choose another name"),
     ],
 )
 def test_a_plan_that_makes_no_sense_says_where(content, message):

@@ -11,6 +11,8 @@ from service_client import start_client
 from sqlalchemy import delete, select
 
 from features.clock import DAY
+from serving.current_scores.records import CurrentScore
+from serving.current_scores.writing import ScoredLead, ScoreUpdate, write_scores
 from serving.decision_log import queries
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.frames import latest_scores
@@ -83,6 +85,32 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(client):
 def test_what_only_the_default_model_does_is_refused_of_another(client, method, path, body):
     answer = client.request(method, path, json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "model_unsupported")
+
+
+def test_accounts_are_those_of_the_model_that_is_asked(client, place, by_hand, renewal):
+    now = int(time.time())
+    event = {"id": "o1", "type": "lead", "lead_id": "olga", "created_at": now - DAY, "account_id": "omega"}
+    assert client.post("/v1/events", json={"events": [event]}).status_code == 200
+    moments, log = (now, now, now), writing(open_log(place))
+    for name, model, chance in (("", by_hand, 0.1), ("renewal", renewal, 0.7)):
+        score = CurrentScore(
+            *("olga", "", model.version, *moments, "open", "Olga"),
+            probability=chance,
+            points=100,
+            grade="B",
+            model=name,
+            account_id="omega",
+        )
+        with log.begin() as connection:
+            write_scores(connection, ScoreUpdate([ScoredLead(score)], float(now)))
+    log.dispose()
+    chances = {
+        query: client.get(f"/v1/accounts{query}").json()["accounts"][0]["chance"]["value"]
+        for query in ("", "?model=default", "?model=renewal")
+    }
+    assert chances == {"": 0.1, "?model=default": 0.1, "?model=renewal": 0.7}
+    account = client.get("/v1/accounts/omega?model=renewal").json()
+    assert (account["model_version"], account["chance"]["value"]) == (renewal.version, 0.7)
 
 
 def test_the_log_says_which_model_was_asked_and_only_the_default_one_ranks(client, place, by_hand, renewal):

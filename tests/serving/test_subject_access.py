@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack
+from typing import get_args
 
 import pytest
 from log_entries import NASTY, in_transaction, log_decisions, make_decision, make_outcome
 from service_client import start_client
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from features.clock import DAY
@@ -20,6 +22,7 @@ from serving.decision_log.database import open_log, writing
 from serving.decision_log.overrides import add_override
 from serving.decision_log.records import Outcome, Override
 from serving.decision_log.statements import add_outcomes
+from serving.decision_log.tables import WEBHOOK_MESSAGES
 from serving.handover_selection import HandoverRequest
 from serving.lead_store.events import add_events
 from serving.lead_store.records import EventRow
@@ -29,6 +32,8 @@ from serving.subject_access import (
     read_subject_records,
     subject_access_sheet,
 )
+from serving.webhooks.outbox import NewMessage, add_messages
+from serving.webhooks.settings import EventType
 
 NOW = 20_000 * DAY
 ACME = Controller("Acme GmbH, Berlin", "privacy@acme.example")
@@ -93,6 +98,24 @@ def test_what_the_store_knows_is_on_the_sheet_and_nothing_of_colleagues(log):
         assert "secret" not in text
     assert len(sheet_of(log).sections) == 11
     assert len(sheet_of(log, "nobody").sections) == 9
+
+
+def test_messages_that_were_not_delivered_are_on_the_sheet(log):
+    kinds = get_args(EventType)
+    new = [NewMessage("sales", "", "0012", kind, "{}") for kind in kinds]
+    in_transaction(log, add_messages, [*new, NewMessage("sales", "", "7", kinds[0], "{}")], NOW)
+    with log.begin() as connection:
+        own = WEBHOOK_MESSAGES.c.type == "score.stale"
+        connection.execute(update(WEBHOOK_MESSAGES).where(own).values(given_up=1))
+    for lang, title, states in (
+        ("en", "Messages to other programs", ("waits to be delivered", "could not be delivered")),
+        ("de", "Nachrichten an andere Programme", ("wartet auf Zustellung", "nicht zustellbar")),
+    ):
+        (section,) = (each for each in sheet_of(log, lang=lang).sections if each.title == title)
+        assert [row[3] for row in section.rows].count(states[0]) == len(kinds) - 1
+        assert [row[3] for row in section.rows].count(states[1]) == 1
+        assert len({row[2] for row in section.rows}) == len(kinds)
+        assert not any("subject-access" in cell for row in section.rows for cell in row)
 
 
 def test_all_that_is_held_is_said_in_both_languages(log):

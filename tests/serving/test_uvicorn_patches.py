@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import select
 import socket
+import sys
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -180,3 +183,29 @@ def test_a_proxy_is_believed_where_it_was_named_and_nowhere_else(monkeypatch, tr
         return app.scopes[0]["client"][0]
 
     assert asyncio.run(forwarded()) == address
+
+
+class _LateClient(socket.socket):
+    """A listener on which somebody connects after its last ``accept``, just before it is closed."""
+
+    def shutdown(self, how):
+        self.client = socket.socket()
+        self.client.settimeout(0)
+        self.client.connect_ex(self.getsockname())
+        super().shutdown(how)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux filters the packets of a listening socket")
+def test_who_connects_while_the_listener_is_closed_is_refused_and_not_reset():
+    with _LateClient() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(0)
+        with socket.create_connection(listener.getsockname()) as early:
+            (waiting,) = uvicorn_patches._close_listener(listener)
+            with waiting:
+                early.sendall(b"still heard")
+                assert waiting.recv(11) == b"still heard"
+        with listener.client as late:
+            select.select([], [late], [], 30)
+            assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED

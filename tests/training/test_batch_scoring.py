@@ -256,9 +256,9 @@ def test_a_history_without_a_column_of_the_model_is_refused(crm, tmp_path):
 
 
 def test_models_and_leads_of_different_kinds_are_refused(crm, flat, write, tmp_path):
-    with pytest.raises(ScoringError, match="score it with --config"):
+    with pytest.raises(ScoringError, match="use --config instead"):
         score_flat(crm[2], write("id\n1\n"), ScoringOptions(tmp_path / "s.csv"), print)
-    with pytest.raises(ScoringError, match="score it with --leads"):
+    with pytest.raises(ScoringError, match="name the file of leads with --leads"):
         score_history(flat, crm[0], ScoringOptions(tmp_path / "s.csv"), print)
 
 

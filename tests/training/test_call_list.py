@@ -103,7 +103,7 @@ def test_each_owner_has_as_many_of_its_own_best_leads_as_it_can_call(model, lead
 def test_a_capacity_of_owners_needs_the_column_of_owners(tmp_path):
     result = CliRunner().invoke(app, ["leads", "--html", str(tmp_path / "l.html"), "--capacity-each", "3"])
     assert result.exit_code == 2
-    assert "name the column that says whose a lead is with --owner" in str(result.exception) + result.output
+    assert "name the column of the owner with --owner" in str(result.exception) + result.output
 
 
 def test_a_model_that_tells_no_leads_apart_lists_none(model, leads):

@@ -103,7 +103,7 @@ def reliability(inputs: ReportInput, figures: Mapping[str, Interval], drivers: D
         brier=figures["brier"],
         error=figures["calibration_error"],
         total=groups.make("all", np.ones(len(y), dtype=bool)),
-        bins=tuple(groups.make(str(i), rows) for i, rows in enumerate(_equal_bins(p), 1)),
+        bins=tuple(groups.make(str(i), rows) for i, rows in enumerate(equal_bins(p), 1)),
         grades=groups.by(grade, [letter for letter in LETTERS if (grade == letter).any()]),
         months=_monthly_groups(inputs, groups),
         segments=_segment_groups(inputs, drivers, groups),
@@ -121,7 +121,7 @@ def calibration_error_by_chance(p: Floats, lead: NDArray[np.int64]) -> float:
         p: (n,) predicted probabilities.
         lead: (n,) number of each row's lead.
     """
-    spread = np.array([_outcome_deviation(p[rows], lead[rows]) for rows in _equal_bins(p)]) / len(p)
+    spread = np.array([_outcome_deviation(p[rows], lead[rows]) for rows in equal_bins(p)]) / len(p)
     mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
     # Exceeded one time in twenty, which is where the two-sided 90 % interval ends.
     return float(mean + metrics.Z_90 * np.sqrt(variance))
@@ -144,7 +144,7 @@ def is_miscalibrated(group: CalibrationGroup) -> bool:
     return abs(gap) > math.hypot(half, group.forecast_half)
 
 
-def _equal_bins(p: Floats) -> list[NDArray[np.intp]]:
+def equal_bins(p: Floats) -> list[NDArray[np.intp]]:
     """The positions of the rows in each of ten equal bins by probability, cut as for the calibration error.
 
     Ties are broken at random: in the order of the rows, bins would differ by time.

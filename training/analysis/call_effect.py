@@ -56,6 +56,7 @@ _SHARES = tuple(share / 10 for share in range(1, 11))
 _MOST_LEVELS, _PARTS = 6, 3
 # How unlikely it is that outcomes of the control group are reported and none came.
 _UNLIKELY = 0.05
+_NEARLY_ALL = 0.95
 
 
 class UnidentifiedEffectError(ValueError):
@@ -119,6 +120,8 @@ class CallEffect:
         needed: What it takes to see ``WORTH_SEEING``.
         control_share: The share of leads that were the control group, on the mean.
         left_out: Leads that do not count, by why.
+        by_hand: Leads of the control group that people handed over all the same. They count in it, as they
+            were drawn, and as called where the effect per call is estimated.
     """
 
     question: str
@@ -132,6 +135,7 @@ class CallEffect:
     needed: LeadsNeeded
     control_share: float
     left_out: dict[str, int]
+    by_hand: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as ``effect --json`` writes them."""
@@ -168,6 +172,8 @@ class CallEffect:
         )
         for why, count in self.left_out.items():
             yield Message("effect.left_out", why=Message(f"effect.{why}"), n=count)
+        if self.by_hand:
+            yield Message("effect.by_hand", n=self.by_hand)
         yield Message("effect.assumption", share=self.accepted[1])
 
 
@@ -227,7 +233,7 @@ def estimate_call_effect(
             outcomes of the control group are not reported, or ``by`` names no feature.
     """
     if unknown := [name for name in by if name not in listed.columns]:
-        msg = f"no feature of the model is called {unknown[0]!r}"
+        msg = f"the model has no feature called {unknown[0]!r}"
         raise UnidentifiedEffectError(msg)
     randomised = listed.filter((pl.col("control_share") > 0) & (pl.col("control_share") < 1))
     if randomised.is_empty() or randomised["handed_over"].all() or not randomised["handed_over"].any():
@@ -243,13 +249,16 @@ def estimate_call_effect(
 
 
 def _label(drawn: pl.DataFrame, outcomes: pl.DataFrame, definition: OutcomeDefinition) -> pl.DataFrame:
-    """The leads with ``label``, ``matured``, ``reported`` and ``accepted``."""
+    """The leads with ``label``, ``matured``, ``reported``, ``accepted`` and ``received`` (a call)."""
     decisions = drawn.with_columns(as_of="day", decided_at="day", complete=pl.lit(value=True))
     frames = DecisionLogFrames(decisions, outcomes, FeatureSet(()))
     accepted = outcomes.filter(outcome="accepted")["lead_id"]
     reported = outcomes.filter(pl.col("outcome").is_in([*WON, *LOST]))["lead_id"]
+    is_accepted = pl.col("lead_id").is_in(accepted.implode())
     return label_decisions(frames, definition).rows.with_columns(
-        accepted=pl.col("lead_id").is_in(accepted.implode()),
+        accepted=is_accepted,
+        # Whom people handed over beside the lists was called, whoever reports it.
+        received=is_accepted | (~pl.col("handed_over") & pl.col("called_by_hand")),
         reported=pl.col("lead_id").is_in(reported.implode()),
     )
 
@@ -274,10 +283,10 @@ def _require_leads(known: pl.DataFrame, waiting: int, share: float) -> None:
         return
     plan = leads_needed(_USUAL_RATE, WORTH_SEEING, share)
     msg = (
-        f"the time of {counts[0]:,} leads that were handed over and of {counts[1]:,} of the control group is "
-        f"over, {conversions:,} of them converted, and {waiting:,} are waiting: too few to say anything. At "
-        f"a control group of {share:.0%}, and where 20 % convert without a call, 5 points more take "
-        f"{plan.control:,} leads in the control group beside {plan.treated:,} handed over"
+        f"too few outcomes: {counts[0]:,} leads that were handed over and {counts[1]:,} of the control group "
+        f"have a final one, {conversions:,} of them converted, and {waiting:,} are waiting. To measure 5 "
+        f"percentage points more than 20% with a control group of {share:.0%} takes {plan.control:,} leads "
+        f"in the control group and {plan.treated:,} handed over"
     )
     raise UnidentifiedEffectError(msg)
 
@@ -289,9 +298,8 @@ def _require_outcomes_of_control(known: pl.DataFrame) -> None:
     if not control["reported"].any() and (1 - reported) ** control.height < _UNLIKELY:
         msg = (
             f"none of the {control.height:,} leads of the control group has an outcome, and {reported:.0%} "
-            "of the leads handed over have: if only a lead that is called can get one, nobody knows what "
-            "became of the others, and the effect cannot be told. Report what becomes of leads that nobody "
-            "calls; if you do and nothing came, add --all-reported"
+            "of the leads handed over have one. Without outcomes of leads that are not called, the effect "
+            "cannot be measured. Report these outcomes, too; if there were none, add --all-reported"
         )
         raise UnidentifiedEffectError(msg)
 
@@ -318,9 +326,11 @@ def _estimate(
     order = qini_coefficient(rows, scores, rows.score)
     curve = qini_curve(rows, scores, rows.score, _SHARES)
     overall, settled, order_clear = _settle_claims(overall, groups, order)
-    received = aipw_scores(replace(rows, y=known["accepted"].to_numpy().astype(np.float64)))
+    received = aipw_scores(replace(rows, y=known["received"].to_numpy().astype(np.float64)))
     called, control = (_means(known, flag) for flag in (True, False))
-    per_call = effect_ratio(rows, scores, received) if called[1] < 0.95 else None  # noqa: PLR2004  # nearly all
+    # Where nearly all of the ones and nearly none of the others were called, it is the effect itself.
+    is_partial = _share(known, "received", flag=True) - _share(known, "received", flag=False) < _NEARLY_ALL
+    per_call = effect_ratio(rows, scores, received) if is_partial else None
     return CallEffect(
         question=question,
         overall=overall,
@@ -338,12 +348,16 @@ def _estimate(
         needed=leads_needed(control[0], WORTH_SEEING, share),
         control_share=share,
         left_out=left_out,
+        by_hand=known.filter(~pl.col("handed_over") & pl.col("called_by_hand")).height,
     )
 
 
 def _means(known: pl.DataFrame, flag: bool) -> tuple[float, float]:  # noqa: FBT001  # an arm
-    arm = known.filter(handed_over=flag)
-    return float(arm["label"].mean()), float(arm["accepted"].mean())  # type: ignore[arg-type]  # numbers
+    return _share(known, "label", flag=flag), _share(known, "accepted", flag=flag)
+
+
+def _share(known: pl.DataFrame, column: str, *, flag: bool) -> float:
+    return float(known.filter(handed_over=flag)[column].mean())  # type: ignore[arg-type]  # numbers
 
 
 def _group(

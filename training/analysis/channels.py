@@ -77,6 +77,7 @@ class Channel:
         verdict: What the ratio shows, after Benjamini-Hochberg.
         cost: Cost per SQL, where the company named the channel's cost.
         pooled: Number of small channels pooled here; 0 for a channel of its own.
+        pipeline: The values of its leads that entered the target stage, where the company named their column.
     """
 
     name: str | None
@@ -91,6 +92,7 @@ class Channel:
     verdict: Verdict
     cost: CostPerSql | None = None
     pooled: int = 0
+    pipeline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ def channels(inputs: ReportInput) -> Channels | NotApplicable:
         dimensions=_breakdowns(
             [_ChannelColumn.of(spec, _outcomes_by_value(inputs, spec), with_expected) for spec in dimensions],
             costs,
+            pipeline_values(inputs),
         ),
         unknown=tuple(sorted(set(costs) - names)),
     )
@@ -217,18 +220,23 @@ def _outcomes_by_value(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame |
 
     None where the value is not known then: a later campaign is not the channel a lead came through.
     """
-    history, label = inputs.history, inputs.company.label
-    if history is None or label is None:
-        return None
-    if spec.source == "leads" and spec.of in history.leads.columns:
-        known = history.leads.select("lead_id", value=str(spec.of))
-    elif spec.source == "touchpoints" and spec.reduce == "earliest":
-        known = _first_touch_value(history, str(spec.of))
-        if known.height < _MIN_KNOWN * history.leads.height:
-            return None
-    else:
+    history, label, known = inputs.history, inputs.company.label, value_at_creation(inputs, spec)
+    if history is None or label is None or known is None:
         return None
     return matured_outcomes(history, label, inputs.company.since).join(known, on="lead_id", how="left")
+
+
+def value_at_creation(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
+    """``lead_id`` and ``value`` of leads as known at their creation; None where it is not known then."""
+    history = inputs.history
+    if history is None:
+        return None
+    if spec.source == "leads" and spec.of in history.leads.columns:
+        return history.leads.select("lead_id", value=str(spec.of))
+    if spec.source == "touchpoints" and spec.reduce == "earliest":
+        known = _first_touch_value(history, str(spec.of))
+        return known if known.height >= _MIN_KNOWN * history.leads.height else None
+    return None
 
 
 def matured_outcomes(history: LeadHistory, label: LabelSpec, since: int | None) -> pl.DataFrame:
@@ -288,7 +296,7 @@ class _ChannelColumn:
 
 
 def _breakdowns(
-    columns: Sequence[_ChannelColumn], costs: Mapping[str, float]
+    columns: Sequence[_ChannelColumn], costs: Mapping[str, float], values: pl.DataFrame | None
 ) -> tuple[ChannelBreakdown, ...]:
     """The channels of all columns; their tests are corrected together."""
     tests = [[_test_ratio(held_out) for _, _, held_out, _ in column.rows] for column in columns]
@@ -297,7 +305,13 @@ def _breakdowns(
         _breakdown(
             column,
             [
-                _make_channel(row, test, next(verdicts), costs if column.whole else {})
+                _make_channel(
+                    row,
+                    test,
+                    next(verdicts),
+                    costs if column.whole else {},
+                    values if column.whole else None,
+                )
                 for row, test in zip(column.rows, of_column, strict=True)
             ],
         )
@@ -348,6 +362,7 @@ def _make_channel(
     test: RatioTest | None,
     verdict: Verdict,
     costs: Mapping[str, float],
+    values: pl.DataFrame | None,
 ) -> Channel:
     name, counted, held_out, size = row
     matured = counted["label"].drop_nulls()
@@ -366,7 +381,29 @@ def _make_channel(
         verdict=verdict,
         cost=_cost_per_sql(costs.get(name or ""), counted.height, rate),
         pooled=size if size > 1 else 0,
+        pipeline=None
+        if values is None
+        else float(values.join(counted, on="lead_id", how="semi")["amount"].sum()),
     )
+
+
+def pipeline_values(inputs: ReportInput) -> pl.DataFrame | None:
+    """``lead_id`` and ``amount`` of the leads that entered the target stage; None without [report] value.
+
+    The amount is the column of leads, else the newest number of the overwritten attribute of that name. It is
+    read as of the export: what a lead is worth is often known only after it was qualified.
+    """
+    column, entries = inputs.company.settings.value, inputs.stage_entries
+    if column is None or inputs.history is None or isinstance(entries, NotApplicable):
+        return None
+    leads, attributes = inputs.history.leads, inputs.history.attributes
+    if column in leads.columns:
+        amounts = leads.select("lead_id", amount=pl.col(column).cast(pl.Float64, strict=False))
+    else:
+        newest = attributes.filter(pl.col("name") == column).sort("known_at", maintain_order=True)
+        amounts = newest.group_by("lead_id").agg(amount=pl.col("number").last())
+    won = pl.DataFrame({"lead_id": entries.lead_id.filter(pl.Series(entries.won))})
+    return won.join(amounts.drop_nulls(), on="lead_id")
 
 
 def _cost_per_sql(spent: float | None, leads: int, rate: Interval | None) -> CostPerSql | None:

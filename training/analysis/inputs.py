@@ -135,10 +135,10 @@ class ReportInput:
             msg = f"{wrong[0]} has {sizes[wrong[0]][0]} rows where {sizes[wrong[0]][1]} belong"
             raise ValueError(msg)
         if not len(self.scores) or not len(self.explained_rows):
-            msg = "a report needs judged leads and explained leads; one of them is empty"
+            msg = "a report needs held-out leads and explained leads; one of the two tables is empty"
             raise ValueError(msg)
         if len(np.unique(self.label)) < 2:  # noqa: PLR2004  # converted and not
-            msg = "the judged leads all have the same outcome, so nothing can be measured; use more leads"
+            msg = "all held-out leads have the same outcome, so nothing can be measured; use more leads"
             raise ValueError(msg)
 
     @cached_property

@@ -35,6 +35,7 @@ from training.backtesting.splits import (
     rolling_origins,
 )
 from training.config.defaults import SEED
+from training.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -209,23 +210,31 @@ class _Run:
         splits = self.splits if number == 0 else (split,)
         day = format_order(split.start, dated=self.dataset.ordered_by_dates)
         title = f"origin {number + 1} of {len(self.splits)}, before {day}"
-        return self._load_or_predict(f"origin-{number + 1}", title, splits, self.candidates)
+        return self._load_or_predict(number, f"origin-{number + 1}", title, splits, self.candidates)
 
     def _predict_split(self, kind: str, split: BacktestSplit) -> _Round | None:
         """Predictions on a split that is no origin: by all candidates, or by the default beside origins."""
         if not is_usable(self.dataset, split):
             return None
         candidates = self.candidates[:1] if self.splits else self.candidates
-        return self._make_round(split, self._load_or_predict(kind, f"{kind} split", (split,), candidates)[0])
+        return self._make_round(
+            split, self._load_or_predict(len(self.splits), kind, f"{kind} split", (split,), candidates)[0]
+        )
 
     def _load_or_predict(
-        self, name: str, title: str, splits: Sequence[BacktestSplit], candidates: Sequence[BacktestCandidate]
+        self,
+        number: int,
+        name: str,
+        title: str,
+        splits: Sequence[BacktestSplit],
+        candidates: Sequence[BacktestCandidate],
     ) -> Predictions:
         """Predictions of the test rows of all ``splits`` by candidates trained on the first one."""
 
         def compute() -> Predictions:
             split = splits[0]
-            self.context.say(f"{title}: {len(split.train):,} rows teach, {len(split.test):,} judge")
+            line = f"{title}: trained on {len(split.train):,} rows, measured on {len(split.test):,}"
+            self.context.say(Step(line, done=number, total=len(self.splits) + 1))
             window = self._training_window(split)
             predictors = {
                 name: predict for candidate in candidates for name, predict in candidate.learn(window).items()

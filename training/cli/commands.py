@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.cli.console import FINDINGS, print_result, print_status, usage_error
+from training.cli.console import FINDINGS, print_next, print_result, print_status, show_progress, usage_error
 from training.cli.options import (
     MOST_LISTED,
     OUT,
@@ -17,18 +19,27 @@ from training.cli.options import (
     Lang,
     Leads,
     ModelName,
+    OutputFolder,
+    PointsFile,
     ProjectName,
     SourceOptions,
     TextEncoding,
     Version,
     distinct_columns,
+    model_folder,
     project_tracking,
+    readable_path,
     with_source_options,
     writable_path,
 )
 
+if TYPE_CHECKING:
+    from training.points.learned_table import LearnedScorecard
+
 # The severities of findings, as `training.leakage.column_checks` has them: --help needs no Polars.
 FailOn = Literal["high", "medium", "info"]
+# The tools of `training.points.list_filters`.
+ListTool = Literal["hubspot", "mautic", "pardot"]
 
 
 def leadloop(*, _: Version = False) -> None:
@@ -37,42 +48,58 @@ def leadloop(*, _: Version = False) -> None:
 
 def init(
     files: Annotated[
-        list[str], typer.Argument(help="The exports of your CRM, folders of them, or databases.")
+        list[str],
+        typer.Argument(help="The exports of your CRM, folders of them, or databases.", metavar="FILES..."),
     ],
-    out: Annotated[Path, typer.Option(help="Where to write the draft.", callback=writable_path)] = Path(
-        "leadloop.toml"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Where to write the draft.", metavar="FILE", callback=writable_path)
+    ] = Path("leadloop.toml"),
     table: Annotated[
         list[str] | None, typer.Option(help="Read only this table (repeatable).", metavar="NAME")
     ] = None,
     *,
-    force: Annotated[bool, typer.Option(help="Overwrite an existing draft.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing draft.")] = False,
+    json_: Json = None,
 ) -> None:
     """Inspect your data and draft a commented leadloop.toml."""
+    if out.exists() and not force:
+        usage_error(f"{out} exists; look at it, or overwrite it with --force")
+    if missing := [place for place in files if "://" not in place and not Path(place).exists()]:
+        usage_error(f"{missing[0]} does not exist")
+    from training.config.defaults import SCHEMA_FILE
     from training.config.draft import draft_configs
+    from training.config.json_schema import schema_text
     from training.config.source_tables import has_password
     from training.file_output import write_text
 
-    if out.exists() and not force:
-        usage_error(f"{out} exists; look at it, or overwrite it with --force")
     first, *others = draft_configs(files, out.parent, table or ())
+    written: list[dict[str, object]] = []
+    schema = out.parent / SCHEMA_FILE
+    schema.parent.mkdir(exist_ok=True)
+    write_text(schema, schema_text())
     for draft, file in ((first, out), *((o, out.with_stem(f"{out.stem}-{o.name}")) for o in others)):
-        write_text(file, draft.text)
+        write_text(file, f"#:schema ./{SCHEMA_FILE}\n{draft.text}")
         for sentence in draft.summary:
             print_status(sentence)
-        print_status(f"{file} written; read its comments, then run: leadloop train --config {file}")
+        written.append({"file": str(file), "layout": draft.name, "summary": list(draft.summary)})
+        print_status(f"{file} written; read its comments and correct it")
+        print_next(f"leadloop check --config {file}")
     if any(has_password(place) for place in files):
         print_status(
             "the password is not written down: PostgreSQL reads PGPASSWORD or ~/.pgpass; for others, "
             "a user that may only read, or the export of the tables"
         )
+    print_result({"drafts": written}, json_)
 
 
 @with_source_options
 def check(
     source: SourceOptions,
     score: Annotated[
-        Path | None, typer.Option(help="A file of rows to score, to compare with.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="A file of rows to score, to compare with.", metavar="FILE", callback=readable_path
+        ),
     ] = None,
     fail_on: Annotated[
         FailOn | None,
@@ -81,6 +108,7 @@ def check(
     json_: Json = None,
 ) -> None:
     """Check the data for leaks and other faults."""
+    source.check()
     from training.data.load import quarantine_file, read_dataset
     from training.data.rows_to_score import rows_to_score
     from training.leakage.checks import format_checks, has_finding, run_checks, to_dict
@@ -94,6 +122,7 @@ def check(
     codes = code_column_messages(find_code_columns(dataset.to_learning_rows()), dataset.names)
     for line in (*lines, *codes, *format_checks(checks, dataset.names)):
         print_status(line)
+    print_next("leadloop train" if source.configuration else f"leadloop train --leads {source.leads} ...")
     print_result(to_dict(checks), json_)
     if fail_on is not None and has_finding(checks, fail_on):
         raise typer.Exit(FINDINGS)
@@ -138,11 +167,12 @@ def score(
     json_: Json = None,
 ) -> None:
     """Score a file of leads, or the open leads of a history."""
+    _require_leads(leads, config)
+    folder = resolve_model_dir(model, project)
     from models.artifact import load as load_model
     from training.batch_scoring import ScoringOptions, Workers, score_flat, score_history
     from training.config.settings import load_config
 
-    folder = resolve_model_dir(model, project)
     loaded = load_model(folder)
     options = ScoringOptions(
         out,
@@ -155,14 +185,22 @@ def score(
         best_first=best_first,
         dates=dates,
     )
-    if leads is not None:
-        scored = score_flat(loaded, leads, options, print_status)
-    else:
-        settings = load_config(config or Path("leadloop.toml"))
-        scored = score_history(loaded, settings, options, print_status, Workers(workers, folder))
+    with show_progress("scoring") as say:
+        if leads is not None:
+            scored = score_flat(loaded, leads, options, say)
+        else:
+            settings = load_config(config or Path("leadloop.toml"))
+            scored = score_history(loaded, settings, options, say, Workers(workers, folder))
     for line in scored.in_words(out):
         print_status(line)
+    print_next(f"leadloop push CRM --scores {out} shows what it would send to your CRM")
     print_result(scored.to_dict() | {"out": str(out)}, json_)
+
+
+def _require_leads(leads: Path | None, config: Path | None) -> None:
+    """Refuse a command that reads leads where nothing says which."""
+    if leads is None and config is None and not Path("leadloop.toml").is_file():
+        usage_error("no leads are named: name a file with --leads, or a configuration with --config")
 
 
 _TOP = 200
@@ -196,15 +234,17 @@ def leads(
     json_: Json = None,
 ) -> None:
     """Write the call list as a page, best lead first."""
+    if capacity_each is not None and owner is None:
+        usage_error("--capacity-each counts leads by owner; name the column of the owner with --owner")
+    _require_leads(leads, config)
+    folder = resolve_model_dir(model, project)
     from models.artifact import load as load_model
     from training.call_list import CallListOptions, call_list_of_file, call_list_of_history
     from training.config.settings import load_config
     from training.file_output import write_text
     from training.report.call_list_page import call_list_page
 
-    if capacity_each is not None and owner is None:
-        usage_error("--capacity-each is about owners; name the column that says whose a lead is with --owner")
-    loaded = load_model(resolve_model_dir(model, project))
+    loaded = load_model(folder)
     most = top or (_TOP if capacity_each is None else MOST_LISTED)
     options = CallListOptions(most, owner, distinct_columns(show), lang, encoding, capacity_each)
     if leads is not None:
@@ -221,19 +261,18 @@ def leads(
 def backtest(
     source: SourceOptions,
     origins: Annotated[int, typer.Option(help="Number of past days to train up to.", min=1)] = 5,
-    incumbent: Annotated[
-        Path | None, typer.Option(help="Today's points table (TOML), to compare with.", metavar="FILE")
-    ] = None,
+    incumbent: PointsFile = None,
     tune: Annotated[
         float, typer.Option(help="Also tune LightGBM for so long at each day, to compare.", metavar="SECONDS")
     ] = 0.0,
-    out: Annotated[Path, typer.Option(help="Folder for the result.", metavar="DIR")] = OUT,
+    out: OutputFolder = OUT,
     json_: Json = None,
 ) -> None:
     """Measure models on past days (rolling origin).
 
     Stands on several past days, learns from before, judges on after, and goes on where it was interrupted.
     """
+    source.check()
     from training.backtesting.reporting import format_backtest
     from training.backtesting.run import BacktestOptions, run_backtest
     from training.pipeline.train import resolve_tracking
@@ -241,48 +280,93 @@ def backtest(
 
     config = source.to_config()
     options = BacktestOptions(origins, None if incumbent is None else load_table(incumbent), tune)
-    result = run_backtest(config, out, options, resolve_tracking(config, OUT), print_status)
+    with show_progress("backtest") as say:
+        result = run_backtest(config, out, options, resolve_tracking(config, OUT), say)
     for line in format_backtest(result):
         print_status(line)
+    print_next("leadloop train")
     print_result(result.to_dict(), json_)
 
 
 @with_source_options
 def points(
     source: SourceOptions,
-    incumbent: Annotated[
-        Path | None, typer.Option(help="Today's points table (TOML), to compare with.", metavar="FILE")
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="A model folder, or champion: its table, as its report has it. Nothing is trained.",
+            metavar="DIR",
+            callback=model_folder,
+        ),
     ] = None,
+    incumbent: PointsFile = None,
     out: Annotated[
         Path | None, typer.Option(help="The table as CSV.", metavar="FILE", callback=writable_path)
     ] = None,
+    lists: Annotated[
+        ListTool | None,
+        typer.Option("--lists", help="Write the conditions as filters of lists of this tool."),
+    ] = None,
     lang: Lang = "en",
+    project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Learn a points table. It has at most 30 lines, for tools that work with points only."""
-    from training.data.load import quarantine_file, read_dataset
+    """Show a points table of at most 30 lines, for tools that work with points only.
+
+    With --model, the table of a trained model; without it, a model is trained first.
+    """
+    if model is not None and (source.leads is not None or source.config is not None or incumbent is not None):
+        usage_error("--model has a table already; leave --leads, --config and --incumbent out")
+    table = _learn_table(source, incumbent) if model is None else _table_of(resolve_model_dir(model, project))
     from training.file_output import write_text
+    from training.points.list_filters import list_filters, summarise, to_csv, to_records
+
+    filters = [] if lists is None else list_filters(table, lists, lang)
+    for line in table.in_words(lang) if lists is None else summarise(filters, lists, lang):
+        print_status(line)
+    if out is not None:
+        write_text(out, table.to_csv(lang) if lists is None else to_csv(filters))
+    result = table.to_dict(lang)
+    print_result(result if lists is None else result | {"lists": to_records(filters)}, json_)
+
+
+def _table_of(folder: Path) -> LearnedScorecard:
+    """The points table that training wrote beside a model."""
+    from training.points.learned_table import FILE, LearnedScorecard
+
+    file = folder / FILE
+    if not file.is_file():
+        usage_error(
+            f"{folder} has no points table: it is of an earlier release, or no condition was worth a point; "
+            " leave out --model to train one"
+        )
+    return LearnedScorecard.from_json(file.read_text(encoding="utf-8"))
+
+
+def _learn_table(source: SourceOptions, incumbent: Path | None) -> LearnedScorecard:
+    """The points table of a model that is trained for it, as a training run would write it."""
+    source.check()
+    from training.analysis.inputs import report_settings
+    from training.data.dataset import NoLabelledRowsError
+    from training.data.load import quarantine_file, read_dataset
     from training.pipeline.fit_model import train_model
     from training.pipeline.messages import ingest_messages
-    from training.points.distillation import distil_points
-    from training.points.table_file import current_points
+    from training.points.distillation import learn_points
     from training.points.table_file import load_points_table as load_table
 
     config = source.to_config()
-    dataset = read_dataset(config, OUT)
-    for line in ingest_messages(dataset, quarantine_file(config, OUT)):
-        print_status(line)
-    current = None if incumbent is None else current_points(load_table(incumbent), dataset)
-    table = distil_points(
-        train_model(dataset, config.training, print_status, config.plugins),
-        incumbent=current,
-        seed=config.training.seed,
-    )
-    for line in table.in_words(lang):
-        print_status(line)
-    if out is not None:
-        write_text(out, table.to_csv(lang))
-    print_result(table.to_dict(lang), json_)
+    today = report_settings(config).points if incumbent is None else load_table(incumbent)
+    with show_progress("training") as say:
+        dataset = read_dataset(config, OUT)
+        for line in ingest_messages(dataset, quarantine_file(config, OUT)):
+            say(line)
+        fitted = train_model(dataset, config.training, say, config.plugins)
+        table = learn_points(fitted, today, config.training.seed)
+    if table is None:
+        msg = "no condition on these leads is worth a point, so there is no points table"
+        raise NoLabelledRowsError(msg)
+    return table
 
 
 def report(
@@ -291,18 +375,78 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Where to write the page.", metavar="FILE", callback=writable_path)
     ] = None,
+    *,
+    board: Annotated[
+        bool, typer.Option("--board", help="Write the board page alone: one screen, one sheet of A4.")
+    ] = False,
+    xlsx: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write all tables to an Excel file instead of the page, with a sheet for each.",
+            metavar="FILE",
+            callback=writable_path,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Print what changed beyond chance since the last report in the folder (last), or since "
+            "another report.json.",
+            metavar="last|FILE",
+        ),
+    ] = None,
+    email: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write this digest as an HTML e-mail, and as text beside it.",
+            metavar="FILE",
+            callback=writable_path,
+        ),
+    ] = None,
+    json_: Json = None,
 ) -> None:
-    """Write the report of a run again, for example in German."""
-    from training.pipeline.train import rerender_report
+    """Write the report of a run again: in German, its board page alone, its tables, or what changed."""
+    if not (run / "report.json").is_file():
+        usage_error(f"{run / 'report.json'} does not exist; `leadloop train --out {run}` writes it")
+    from training.file_output import write_text
+    from training.pipeline.train import LAST, REPORT_DATA, digest_report, read_report, rerender_report
 
-    print_status(f"report written to {rerender_report(run, out or run / 'report.html', lang)}")
+    written: dict[str, str] = {}
+    if since is not None or email is not None:
+        digest = digest_report(run, since or LAST, lang)
+        if email is None:
+            typer.echo(digest.to_text(), nl=False)
+        else:
+            text = email.with_suffix(".txt")
+            write_text(email, digest.to_html(lang))
+            write_text(text, digest.to_text())
+            written |= {"email": str(email), "text": str(text)}
+            print_status(f"digest written to {email} and {text}")
+    if xlsx is not None:
+        from training.report.workbook import write_workbook
+
+        write_workbook(read_report(run / REPORT_DATA), xlsx, lang)
+        written["xlsx"] = str(xlsx)
+        print_status(f"tables written to {xlsx}")
+    if board or out is not None or (xlsx, since, email) == (None, None, None):
+        page = out or run / ("board.html" if board else "report.html")
+        with show_progress("writing the report"):
+            page = rerender_report(run, page, lang, board=board)
+        written["report"] = str(page)
+        print_status(f"{'board page' if board else 'report'} written to {page}; open it in a browser")
+    print_result(written | {"lang": lang}, json_)
+
+
+_RUN_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
 def promote(
-    run: Annotated[str, typer.Argument(help="A run id or a model folder.")] = "",
+    run: Annotated[str, typer.Argument(help="A run id or a model folder.", metavar="RUN")] = "",
     *,
-    back: Annotated[bool, typer.Option(help="Go back to the earlier champion.")] = False,
-    challenger: Annotated[bool, typer.Option(help="Make it the challenger, which is only logged.")] = False,
+    back: Annotated[bool, typer.Option("--back", help="Go back to the earlier champion.")] = False,
+    challenger: Annotated[
+        bool, typer.Option("--challenger", help="Make it the challenger, which is only logged.")
+    ] = False,
     force: Annotated[
         str | None,
         typer.Option(help="Promote although the check fails; the reason is kept.", metavar="REASON"),
@@ -311,11 +455,13 @@ def promote(
     json_: Json = None,
 ) -> None:
     """Make a model the champion if it is no worse. Services that follow it load it."""
+    if bool(run) == back:
+        usage_error("name the run to promote, or use --back for the earlier champion")
+    if run and not Path(run).is_dir() and not _RUN_ID.fullmatch(run):
+        usage_error(f"{run} is neither a folder nor a tracked run; name what `leadloop train` printed")
     from training.registry.promotion import promote_model, rollback
     from training.registry.registry import set_challenger
 
-    if bool(run) == back:
-        usage_error("name the run to promote, or --back to return to the champion before")
     store = project_tracking(project)
     if challenger:
         promotion = set_challenger(run, tracking=store, force=force)
@@ -328,13 +474,24 @@ def promote(
     result = rollback(tracking=store) if back else promote_model(run, tracking=store, force=force)
     for line in result.in_words():
         print_status(line)
+    print_next("leadloop serve, or leadloop score --out scores.csv")
     print_result(result.to_dict(), json_)
+
+
+# Without any of these no champion can be known; to look for one takes seconds.
+_PLACES = ("LEADLOOP_PROJECT", "MLFLOW_TRACKING_URI")
+_FILES = (OUT, Path("leadloop.toml"))
 
 
 def resolve_model_dir(model: str, project: str | None = None) -> Path:
     """The folder of a model: ``model`` itself, or for "champion" that of the project's champion."""
     if model != "champion":
         return Path(model)
+    if project is None and not any(map(os.environ.get, _PLACES)) and not any(map(Path.exists, _FILES)):
+        usage_error(
+            "there is no champion of this folder: run `leadloop train`, then `leadloop promote`; "
+            "or name a model folder with --model"
+        )
     from training.registry.registry import champion_dir
 
     champion = champion_dir(tracking=project_tracking(project, draw=False))

@@ -9,7 +9,7 @@ import typer
 from training.cli.console import print_result, print_status
 from training.cli.options import Json, ProjectName, find_project, project_tracking
 
-models_app = typer.Typer(help="Models of this project and of others.", rich_markup_mode=None)
+models_app = typer.Typer(help="Models of this project and of others.")
 
 
 @models_app.callback(invoke_without_command=True)

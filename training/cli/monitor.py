@@ -41,5 +41,5 @@ def run_monitor(
         write_text(options.page, monitor_page(report, options.lang))
     if options.repair is not None:
         say(recalibrate(model, data.known, options.repair, options.last).in_words())
-        say(f"model with its level moved: leadloop promote {options.repair / 'model'}")
+        say(f"recalibrated model saved; next: leadloop promote {options.repair / 'model'}")
     return report

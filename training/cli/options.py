@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_ty
 import typer
 
 from features.messages import Lang as Language
+from training.cli.console import usage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,13 +25,95 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 OUT = Path("leadloop-out")
+MOST_LISTED = 2_000
+"""Leads of a call list: a page of more than 3 MB is slow to open, and nobody calls so many."""
+
+
+def distinct_columns(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of columns in their order, each once, without the id, which is always there."""
+    return tuple(name for name in dict.fromkeys(names or ()) if name != "lead_id")
+
+
+def readable_path(file: Path | None) -> Path | None:
+    """The callback of a file that is read; refuses one that is not there before any work is done."""
+    if file is not None and not file.exists():
+        msg = f"{file} does not exist"
+        raise typer.BadParameter(msg)
+    return file
+
+
+def configuration(file: Path | None) -> Path | None:
+    """The callback of the configuration; refuses one that is not there before any work is done."""
+    if file is not None and not file.is_file():
+        msg = f"{file} does not exist; `leadloop init FILES...` writes a draft"
+        raise typer.BadParameter(msg)
+    return file
+
+
+def model_folder(model: str | None) -> str | None:
+    """The callback of a model that is read; refuses a folder without one before any work is done."""
+    if model not in {None, "champion"} and not (Path(str(model)) / "SHA256SUMS").is_file():
+        msg = f"{model}: no model here (SHA256SUMS is missing); name the folder that `leadloop train` printed"
+        raise typer.BadParameter(msg)
+    return model
+
+
+def existing_log(place: str | None) -> str | None:
+    """The callback of a decision log that is read; refuses one that is not there before any work is done."""
+    if place is not None and "://" not in place and not Path(place).is_file():
+        msg = f"there is no decision log at {place}; name it with --log or in LEADLOOP_LOG"
+        raise typer.BadParameter(msg)
+    return place
+
+
+def creatable_folder(folder: Path) -> Path:
+    """The callback of a folder for output; refuses one that cannot be made before any work is done."""
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        msg = f"{place} is a file; name a folder"
+        raise typer.BadParameter(msg)
+    if not os.access(place, os.W_OK | os.X_OK):
+        msg = f"{place} may not be written to; name another folder"
+        raise typer.BadParameter(msg)
+    return folder
+
+
+def writable_path(file: Path | None) -> Path | None:
+    """The callback of a file option; refuses a path that cannot be written before any work is done."""
+    if file is not None and (why := _unwritable(file.absolute())):
+        raise typer.BadParameter(why)
+    return file
+
+
+def _unwritable(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f"there is no folder {file.parent}; create it"
+    if file.is_dir():
+        return f"{file} is a folder; name a file in it"
+    place = file if file.exists() else file.parent
+    return "" if os.access(place, os.W_OK) else f"{place} may not be written to"
+
+
+def _place(json_: str | None) -> str | None:
+    if json_ not in {None, "-"}:
+        writable_path(Path(str(json_)))
+    return json_
+
+
 Horizon = Annotated[
     int | None,
     typer.Option(help="How long a logged decision waits for its outcome.", min=1, metavar="DAYS"),
 ]
 Leads = Annotated[
     Path | None,
-    typer.Option("--leads", help="A flat export (CSV or Parquet) with one row per lead.", metavar="FILE"),
+    typer.Option(
+        "--leads",
+        help="A flat export (CSV or Parquet) with one row per lead.",
+        metavar="FILE",
+        callback=readable_path,
+    ),
 ]
 Id = Annotated[str | None, typer.Option("--id", help="Column with the lead's id.", metavar="COLUMN")]
 Label = Annotated[str | None, typer.Option("--label", help="Column with the outcome.", metavar="COLUMN")]
@@ -63,41 +146,11 @@ Exclude = Annotated[
     ),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="The configuration, instead of --leads.", metavar="FILE")
+    Path | None,
+    typer.Option(
+        "--config", help="The configuration, instead of --leads.", metavar="FILE", callback=configuration
+    ),
 ]
-
-
-MOST_LISTED = 2_000
-"""Leads of a call list: a page of more than 3 MB is slow to open, and nobody calls so many."""
-
-
-def distinct_columns(names: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of columns in their order, each once, without the id, which is always there."""
-    return tuple(name for name in dict.fromkeys(names or ()) if name != "lead_id")
-
-
-def writable_path(file: Path | None) -> Path | None:
-    """The callback of a file option; refuses a path that cannot be written before any work is done."""
-    if file is not None and (why := _unwritable(file.absolute())):
-        raise typer.BadParameter(why)
-    return file
-
-
-def _unwritable(file: Path) -> str:
-    if not file.parent.is_dir():
-        return f"there is no folder {file.parent}; create it"
-    if file.is_dir():
-        return f"{file} is a folder; name a file in it"
-    place = file if file.exists() else file.parent
-    return "" if os.access(place, os.W_OK) else f"{place} may not be written to"
-
-
-def _place(json_: str | None) -> str | None:
-    if json_ not in {None, "-"}:
-        writable_path(Path(str(json_)))
-    return json_
-
-
 Json = Annotated[
     str | None,
     typer.Option(
@@ -116,7 +169,9 @@ ProjectName = Annotated[
         metavar="NAME",
     ),
 ]
-ModelName = Annotated[str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR")]
+ModelName = Annotated[
+    str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR", callback=model_folder)
+]
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -128,23 +183,50 @@ def _version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so
 Version = Annotated[
     bool, typer.Option("--version", help="Say which release this is.", callback=_version, is_eager=True)
 ]
+Port = Annotated[
+    int, typer.Option("--port", help="The port of the service; 0 is any free one.", min=0, max=65_535)
+]
+PointsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--incumbent",
+        help="Today's points table (TOML), to compare with.",
+        metavar="FILE",
+        callback=readable_path,
+    ),
+]
+OutputFolder = Annotated[
+    Path, typer.Option("--out", help="Folder for the results.", metavar="DIR", callback=creatable_folder)
+]
 HandedOver = Annotated[
     bool,
     typer.Option("--handed-over", help="With --from-log: only leads that were handed over have an outcome."),
 ]
 Scores = Annotated[
     Path | None,
-    typer.Option("--scores", help="Scores that `leadloop score` wrote, or use --log.", metavar="FILE"),
+    typer.Option(
+        "--scores",
+        help="Scores that `leadloop score` wrote, or use --log.",
+        metavar="FILE",
+        callback=readable_path,
+    ),
 ]
 Outcomes = Annotated[
-    Path | None, typer.Option("--outcomes", help="The outcomes of the leads.", metavar="FILE")
+    Path | None,
+    typer.Option("--outcomes", help="The outcomes of the leads.", metavar="FILE", callback=readable_path),
 ]
 Dated = Annotated[str | None, typer.Option("--time", help="Column with a date.", metavar="COLUMN")]
 Log = Annotated[
-    str | None, typer.Option("--log", help="The decision log: scores and outcomes.", metavar="PLACE")
+    str | None,
+    typer.Option(
+        "--log", help="The decision log: scores and outcomes.", metavar="PLACE", callback=existing_log
+    ),
 ]
 LogConfig = Annotated[
-    Path | None, typer.Option("--config", help="leadloop.toml with the [label], for --log.", metavar="FILE")
+    Path | None,
+    typer.Option(
+        "--config", help="leadloop.toml with the [label], for --log.", metavar="FILE", callback=configuration
+    ),
 ]
 Last = Annotated[
     int | None,
@@ -177,11 +259,23 @@ class SourceOptions:
         """The configuration file that is read; None where the options say it all."""
         return None if self.leads is not None else self.config or Path("leadloop.toml")
 
+    def check(self) -> None:
+        """Refuse options that contradict each other or say too little, before anything heavy is imported."""
+        if self.leads is None and self.config is None and not Path("leadloop.toml").is_file():
+            usage_error(
+                "no data are named: name a flat export with --leads, --id and --label, "
+                "or a configuration with --config (`leadloop init FILES...` drafts leadloop.toml)"
+            )
+        if self.leads is not None and self.config is not None:
+            usage_error("--leads and --config cannot be combined; name one of them")
+        if self.leads is not None and self.label is None:
+            usage_error("--label is missing: name the column with the outcome")
+
     def to_config(self) -> Config:
         """The configuration file, or what the options of a flat export say.
 
         Raises:
-            ConfigError: Where they contradict each other or say too little.
+            ConfigError: The file holds a mistake.
         """
         from training.config.settings import (  # noqa: PLC0415 - --help needs no Polars
             Config,
@@ -190,25 +284,12 @@ class SourceOptions:
             configured_project,
             load_config,
         )
-        from training.config.toml_reader import ConfigError  # noqa: PLC0415
 
-        if self.leads is None and self.config is None and not Path("leadloop.toml").is_file():
-            msg = (
-                "nothing says what to read: name a flat export with --leads, --id and --label, "
-                "or a configuration with --config (`leadloop init FILES...` drafts leadloop.toml)"
-            )
-            raise ConfigError(msg)
         if self.leads is None:
             return load_config(self.configuration or Path("leadloop.toml"))
-        if self.config is not None:
-            msg = "--leads and --config both say what to read; name one"
-            raise ConfigError(msg)
-        if self.label is None:
-            msg = "--label is missing: name the column with the outcome"
-            raise ConfigError(msg)
         flat = FlatConfig(
             self.leads,
-            self.label,
+            str(self.label),
             id=self.id_,
             time=self.time,
             exclude=tuple(_names(self.exclude)),

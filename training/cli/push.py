@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from training.cli.console import print_result, print_status
-from training.cli.options import Json
+from training.cli.options import Json, readable_path
 from training.crm.protocol import CrmName
 from training.crm.rest import Method
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def push(
     crm: Annotated[CrmName, typer.Argument(help="The CRM.")],
     *,
-    scores: Annotated[Path, typer.Option(help="What `leadloop score` wrote.", metavar="FILE")],
+    scores: Annotated[
+        Path, typer.Option(help="What `leadloop score` wrote.", metavar="FILE", callback=readable_path)
+    ],
     url: Annotated[str | None, typer.Option(help="The CRM's address, https://HOST.", metavar="URL")] = None,
     map_: Annotated[
         list[str] | None,

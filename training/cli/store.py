@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from training.config.toml_reader import ConfigError
 from training.data.load import quarantine_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import polars as pl
@@ -98,7 +97,7 @@ def parse_interval(text: str) -> int:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if seconds < 1:
-        msg = "tables are read every second at most"
+        msg = "the shortest interval is 1 s; write a longer one, such as 5m"
         raise ConfigError(msg)
     return seconds
 
@@ -126,20 +125,7 @@ def repeat(
         except transient as error:
             if interval is None:
                 raise
-            say(f"the store is as it was, and the tables are read again in {interval:,} s: {error}")
+            say(f"the store is unchanged; next attempt in {interval:,} s: {error}")
         if interval is None:
             return
         sleep(max(0.0, started + interval - time.monotonic()))
-
-
-@contextmanager
-def show_progress(total: int) -> Iterator[Callable[[int, int], object]]:
-    """A bar on the terminal, as far as standard error is one; the function to report to."""
-    from tqdm import tqdm  # noqa: PLC0415  # a second of imports, for one command
-
-    with tqdm(total=total, unit=" leads", disable=None, leave=False) as bar:
-
-        def report(done: int, _: int) -> None:
-            bar.update(done - bar.n)
-
-        yield report

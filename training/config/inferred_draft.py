@@ -150,7 +150,7 @@ def _find_leads(profiles: Sequence[FileProfile]) -> FileProfile:
     if not keyed:
         names = ", ".join(profile.name for profile in profiles)
         msg = (
-            f"none of {names} names every lead once (a column of ids) and says when it came to be (a date); "
+            f"none of {names} names every lead once (a column of ids) and says when it was created (a date); "
             "export the table of leads or contacts with both"
         )
         raise SourceError(msg)
@@ -182,7 +182,7 @@ def _creation(leads: FileProfile) -> str:
     is_filled = named is not None and leads.frame[named].null_count() <= _ELSEWHERE * leads.frame.height
     created = named if is_filled else find_creation_date(dates or leads.dates, leads)
     if created is None:
-        msg = f"{leads.name} has no date column that says when a lead came to be"
+        msg = f"{leads.name} has no date column that says when a lead was created"
         raise SourceError(msg)
     return created
 

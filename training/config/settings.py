@@ -44,6 +44,9 @@ class ReportConfig:
         points: The file of today's points table. Default: none.
         costs: By channel or campaign, what was spent on all of its leads, in any one currency.
         hours_per_call: The hours that sales spends on one lead that is handed over. Default: not known.
+        value: The column, or overwritten attribute, with the amount that a lead is worth, in the currency of
+            the costs; the report adds it up by channel. Default: none.
+        leads: Whether the figures of the report open the ids of their leads. Default: they do not.
     """
 
     lang: Lang = "en"
@@ -51,13 +54,15 @@ class ReportConfig:
     points: Path | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
     hours_per_call: float | None = None
+    value: str | None = None
+    leads: bool = False
 
     def __post_init__(self) -> None:
         if wrong := [name for name, cost in self.costs.items() if cost < 0]:
-            msg = f"costs of {wrong[0]!r} are what was spent; they cannot be below 0"
+            msg = f"costs of {wrong[0]!r} cannot be negative; write what was spent, or leave the line out"
             raise ValueError(msg)
         if self.hours_per_call is not None and self.hours_per_call <= 0:
-            msg = "hours_per_call must be above 0; leave it out where nobody knows"
+            msg = "hours_per_call must be above 0; leave it out if it is not known"
             raise ValueError(msg)
 
 
@@ -215,7 +220,7 @@ class FunnelConfig:
             msg = f"the target {self.target!r} cannot also be a closed end"
             raise ValueError(msg)
         if both := [stage for stage in self.reopen if stage in (self.target, *self.closed)]:
-            msg = f"{both[0]!r} cannot both open a lead again and end its way"
+            msg = f"{both[0]!r} cannot stand in both reopen and closed (or target)"
             raise ValueError(msg)
 
 
@@ -284,13 +289,13 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.capacity is not None and self.capacity_share is not None:
-            msg = "capacity and capacity_share say the same; choose one"
+            msg = "capacity and capacity_share set the same limit; keep one of them"
             raise ValueError(msg)
         if self.capacity_share is not None and not 0 < self.capacity_share <= 1:
-            msg = "capacity_share is a share: above 0 and at most 1"
+            msg = "capacity_share must be above 0 and at most 1"
             raise ValueError(msg)
         if self.learner is not None and self.monotone:
-            msg = "monotone is kept by the default learner only; leave out either monotone or learner"
+            msg = "monotone works with the default learner only; leave out monotone or learner"
             raise ValueError(msg)
 
 
@@ -311,7 +316,7 @@ class QuarantineConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_share <= 1:
-            msg = "max_share is a share: between 0 and 1"
+            msg = "max_share must be between 0 and 1"
             raise ValueError(msg)
 
 

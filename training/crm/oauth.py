@@ -60,7 +60,7 @@ def credentials_from_environment(token_url: str | None, scope: str | None = None
         msg = f"{CLIENT_ID} and {CLIENT_SECRET} belong together; one of them is not set"
         raise PushError(msg)
     if token_url is None:
-        msg = "--token-url is missing: give the address that gives tokens to the client"
+        msg = "--token-url is missing: give the address of the token endpoint"
         raise PushError(msg)
     return ClientCredentials(_require_safe(token_url), client_id, secret, scope)
 

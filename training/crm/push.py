@@ -224,7 +224,7 @@ def _progress(
             unreadable += progress.unreadable
             yield progress
         if unreadable == len(batch) > 1 and not good:
-            msg = "the CRM could read none of the first records; is it the fields? See --map and --key"
+            msg = "the CRM refused all of the first records; check the fields (--map and --key)"
             raise PushStopped(msg)
 
 

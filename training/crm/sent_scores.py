@@ -58,5 +58,5 @@ class SentScores:
         try:
             return pl.read_parquet(self.path).select(_SCHEMA.keys()).cast(_SCHEMA)  # type: ignore[arg-type]
         except (pl.exceptions.PolarsError, OSError) as error:
-            msg = f"{self.path} is not what a push has kept with --sent; name another file, or delete it"
+            msg = f"{self.path} was not written by --sent; name another file, or delete it"
             raise PushError(msg) from error

@@ -113,7 +113,7 @@ class CrmTarget:
         if credentials is None:
             return http_session(token_from_environment())
         if optional_token() is not None:
-            msg = f"{TOKEN} and {CLIENT_ID} are both set; unset the one that is not to be used"
+            msg = f"{TOKEN} and {CLIENT_ID} are both set; unset one of them"
             raise PushError(msg)
         return http_session(credentials)
 
@@ -149,7 +149,7 @@ class CrmTarget:
                 msg = f"{option} is for {', '.join(names)}; {self.name} has no use for it"
                 raise PushError(msg)
         if self.mapped and self.body is not None:
-            msg = "--map and --body both say what is written; give one of them"
+            msg = "--map and --body cannot be combined; give one of them"
             raise PushError(msg)
 
 

@@ -73,11 +73,11 @@ class DecisionLogFrames:
     """A log as frames.
 
     ``decisions`` has ``lead_id``, ``as_of``, ``decided_at``, ``complete`` (false: another model's features)
-    and the columns of ``features``, one row per lead and as_of; or, where hand-overs are to be learned from,
-    one per hand-over with its ``propensity`` on that day and whether it was drawn ``by_lot``. ``outcomes``
-    has ``lead_id``, ``outcome`` and ``occurred_at``, corrections applied. ``lists`` has every list of leads
-    to call, in the columns of ``training.data.propensity``; None counts the chance of a hand-over's own day
-    alone.
+    and ``features``, a struct of all of them, one row per lead and as_of; or, where hand-overs are to be
+    learned from, one per hand-over with its ``propensity`` on that day and whether it was drawn ``by_lot``.
+    ``outcomes`` has ``lead_id``, ``outcome`` and ``occurred_at``, corrections applied. ``lists`` has every
+    list of leads to call, in the columns of ``training.data.propensity``; None counts the chance of a
+    hand-over's own day alone.
     """
 
     decisions: pl.DataFrame
@@ -236,7 +236,7 @@ def dataset_from_log(
         EmptyLogError: No decision has a label.
     """
     if frames.by_chance and weights == "ipcw":
-        msg = 'hand-overs have weights of their own; leave weights = "ipcw" out of [training]'
+        msg = 'hand-overs bring their own weights; leave weights = "ipcw" out of [training]'
         raise ConflictingWeightsError(msg)
     decisions = label_decisions(frames, definition)
     rows = select_labelled(decisions.rows.with_columns(as_of="at"), decisions.until, weights).sort(
@@ -250,7 +250,7 @@ def dataset_from_log(
         raise EmptyLogError(_empty_log_message(frames, decisions, definition))
     return Dataset(
         features=frames.features,
-        rows=rows.select("lead_id", "as_of", *frames.features.names),
+        rows=rows.select("lead_id", "as_of", "features").unnest("features"),
         label=rows["label"].to_numpy(),
         question=definition.text,
         order=rows["as_of"].to_numpy(),
@@ -311,7 +311,7 @@ def _weigh_handovers(
         return _WeighedHandovers(rows, None, tuple(notices))
     p = None
     if selection_test is not None and "worth" in rows.columns:
-        features = rows.select(frames.features.names)
+        features = rows.select("features").unnest("features")
         p = selection_test(features, rows["label"].to_numpy(), rows["worth"].to_numpy())
     if p is not None and p >= INFORMATIVE:
         notices.append(

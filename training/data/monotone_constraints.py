@@ -40,7 +40,7 @@ def monotone_constraints(features: FeatureSet, named: Iterable[str]) -> dict[str
         matches = [spec.name for spec in countable if word in {spec.name, spec.family, *spec.kind}]
         if not matches:
             words = sorted({word for spec in countable for word in (spec.name, spec.family, *spec.kind)})
-            msg = f"[training] monotone: nothing is counted under {word!r}{suggest(word, words)}"
+            msg = f"[training] monotone: no feature counts {word!r}{suggest(word, words)}"
             raise MonotoneError(msg)
         signs |= dict.fromkeys(matches, -1 if name.startswith("-") else 1)
     return signs

@@ -30,7 +30,7 @@ def rows_to_score(dataset: Dataset, config: Config, file: Path | None) -> pl.Dat
     if dataset.history is None:
         return None if file is None else _of_file(dataset, file)
     if file is not None:
-        msg = "--score goes with a flat export; the open leads of a history are looked at by themselves"
+        msg = "--score needs a flat export; leave it out, the open leads of a history are compared anyway"
         raise ConfigError(msg)
     open_leads = open_lead_snapshots(dataset.history, config.cohort_rule).frame
     sample = open_leads.sample(min(MOST_LEADS, open_leads.height), seed=0)

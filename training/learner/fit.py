@@ -8,7 +8,7 @@ all rows. The additive part is robust where data are thin or drift, the trees ad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,8 @@ from training.learner.recipes import BASE_RATE, BLEND, RECIPES, FittedParts, Rec
 from training.learner.stacking import StackingWeights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import polars as pl
     from numpy.typing import NDArray
 
@@ -39,6 +41,7 @@ class RecipeScore:
         worse_by: Log-loss minus that of the preferred recipe, "additive + trees".
         standard_error: Standard error of ``worse_by``, from the paired differences clustered by lead.
         periods_agree: Whether periods of rows with an order agree that it is better than the preferred one.
+        fold_log_losses: Mean out-of-fold log-loss per row in each fold.
     """
 
     name: str
@@ -46,6 +49,7 @@ class RecipeScore:
     worse_by: float
     standard_error: float
     periods_agree: bool = True
+    fold_log_losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,7 @@ class FittedPredictor:
         blend: Stacking weights; None where the base rate was chosen.
         fold: (m,) the fold that held each of them out, a period of time where these were rolling origins;
             None where it is not known.
+        round_log_losses: Mean out-of-fold log-loss of the trees alone by their number of rounds.
     """
 
     predictor: Predictor
@@ -77,6 +82,7 @@ class FittedPredictor:
     time_ordered: bool
     blend: StackingWeights | None = None
     fold: NDArray[np.intp] | None = None
+    round_log_losses: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def candidates(self) -> dict[str, float]:
@@ -208,12 +214,13 @@ class _FittedLearner:
             time_ordered=self.out_of_fold.time_ordered,
             blend=None if recipe == BASE_RATE else blend,
             fold=self.out_of_fold.fold,
+            round_log_losses=self.out_of_fold.round_log_losses(),
         )
 
 
 def _fit_learner(rows: TrainingRows, seed: int, say: Progress) -> _FittedLearner:
     if not 0 < rows.y[rows.validation_rows].sum() < len(rows.validation_rows):
-        msg = "the label has only one outcome in these rows: there is nothing to tell apart"
+        msg = "the label has only one outcome in these rows: a model needs both"
         raise ValueError(msg)
     out_of_fold = cross_validate(rows, seed, say)
     choice, predictions = _score_recipes(out_of_fold)
@@ -241,6 +248,7 @@ def _score_recipes(out_of_fold: OutOfFold) -> tuple[tuple[RecipeScore, ...], dic
             out_of_fold.log_loss(f),
             *out_of_fold.paired_difference(f, preferred),
             out_of_fold.periods_agree(f, preferred),
+            out_of_fold.fold_log_losses(f),
         )
         for name, f in predictions.items()
     )

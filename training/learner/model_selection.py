@@ -23,6 +23,7 @@ from training.learner.recipes import (
     probe_ensembles,
 )
 from training.learner.stacking import StackingWeights, fit_stacking
+from training.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,6 +124,16 @@ class OutOfFold:
         """The weighted mean log-loss of ``log_odds`` (m,)."""
         return float(self.w @ log_loss_per_row(self.y, log_odds)) / float(self.w.sum())
 
+    def fold_log_losses(self, log_odds: NDArray[np.float64]) -> tuple[float, ...]:
+        """The weighted mean log-loss of ``log_odds`` (m,) in each fold."""
+        loss = np.bincount(self.fold, self.w * log_loss_per_row(self.y, log_odds))
+        return tuple((loss / np.bincount(self.fold, self.w)).tolist())
+
+    def round_log_losses(self) -> dict[int, float]:
+        """The weighted mean log-loss of the trees alone after each of ``stages`` rounds; none without."""
+        means = self.w @ self._tree_losses / self.w.sum()
+        return {stage: loss for stage, loss in zip(self.stages, means.tolist(), strict=True) if stage}
+
     def periods_agree(self, log_odds: NDArray[np.float64], reference: NDArray[np.float64]) -> bool:
         """Whether the folds of time agree that one prediction is better than a ``reference``.
 
@@ -172,7 +183,7 @@ def cross_validate(rows: TrainingRows, seed: int, say: Progress) -> OutOfFold:
     out_of_fold = plan.predict(small, seed, say)
     if large.log_loss >= small.log_loss:
         return out_of_fold
-    say("larger trees look better on the last fold: trying them on all")
+    say("larger trees are better on the last fold; trying them on all folds")
     challenger = plan.predict(large, seed, say)
     larger, smaller = challenger.nested_predictions(BLEND), out_of_fold.nested_predictions(BLEND)
     gain, error = out_of_fold.paired_difference(smaller, larger)
@@ -199,7 +210,7 @@ class _ValidationPlan:
         stages = tuple(stage for stage in STAGES if stage <= probe.rounds)
         pieces = []
         for number, fold in enumerate(self.folds):
-            say(f"fold {number + 1} of {len(self.folds)}")
+            say(Step(f"fold {number + 1} of {len(self.folds)}", done=number, total=len(self.folds)))
             train, validation = self.split(fold)
             linear, trees = fit_parts(train, stages[-1], seed, probe.bag).staged_log_odds(validation, stages)
             pieces.append((linear, trees, np.full(len(validation), number)))

@@ -24,6 +24,7 @@ from training.learner.model_selection import FOLDS, FOLDS_WHEN_MANY, MANY, MOST_
 from training.learner.recipes import BASE_RATE, Recipe
 from training.learner.stacking import StackingWeights
 from training.plugins import Plugin, PluginModule, find_plugin
+from training.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +137,7 @@ class PluginLearner:
         p = self.probability(part.learner, columns)
         if (deviation := float(np.abs(expit(part.log_odds(columns)) - p).max())) > EXACT:
             self.plugin.refuse(
-                "base and contributions are log-odds that come to another probability than predict_proba(), "
+                "base and contributions are log-odds of another probability than predict_proba(), "
                 f"by up to {deviation:.2g}; reasons must add up to the score to {EXACT:g}"
             )
         sample = columns[:: 1 + len(columns) // TRIED]
@@ -159,7 +160,9 @@ class PluginLearner:
             self.plugin.refuse("to_files() should be a dictionary of plain file names and texts")
         restored = replace(part, learner=self._unfitted().from_files(files))
         if not np.array_equal(restored.log_odds(sample), part.log_odds(sample)):
-            self.plugin.refuse("what from_files() makes of to_files() predicts something else than before")
+            self.plugin.refuse(
+                "the learner that from_files() reads from to_files() predicts something else than before"
+            )
 
     def _unfitted(self) -> Any:
         classifier = self.plugin.call()
@@ -221,7 +224,7 @@ def fit_plugin_learner(
         ValueError: The rows do not hold both outcomes.
     """
     if not 0 < rows.y[rows.validation_rows].sum() < len(rows.validation_rows):
-        msg = "the label has only one outcome in these rows: there is nothing to tell apart"
+        msg = "the label has only one outcome in these rows: a model needs both"
         raise ValueError(msg)
     say, name = progress or (lambda _: None), learner.plugin.name
     recipe = Recipe(name, linear=True, trees=False)
@@ -231,7 +234,12 @@ def fit_plugin_learner(
     out_of_fold = _cross_validate(rows, learner, seed, say)
     log_odds = {each.name: out_of_fold.nested_predictions(each) for each in (recipe, BASE_RATE)}
     scores = tuple(
-        RecipeScore(each, out_of_fold.log_loss(f), *out_of_fold.paired_difference(f, log_odds[name]))
+        RecipeScore(
+            each,
+            out_of_fold.log_loss(f),
+            *out_of_fold.paired_difference(f, log_odds[name]),
+            fold_log_losses=out_of_fold.fold_log_losses(f),
+        )
         for each, f in log_odds.items()
     )
     chosen = BASE_RATE if scores[1].log_loss <= scores[0].log_loss else recipe
@@ -274,7 +282,7 @@ def _cross_validate(rows: TrainingRows, learner: PluginLearner, seed: int, say: 
     folds, time_ordered = make_folds(sample, FOLDS if len(sample) < MANY else FOLDS_WHEN_MANY, seed)
     parts = []
     for number, fold in enumerate(folds):
-        say(f"fold {number + 1} of {len(folds)}")
+        say(Step(f"fold {number + 1} of {len(folds)}", done=number, total=len(folds)))
         held_out = sample.take(fold.validate)
         predictor = _predictor(learner, sample.take(fold.train), seed, PlattCalibration())
         parts.append(

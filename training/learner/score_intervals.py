@@ -356,7 +356,7 @@ def _simulate_scenario(
             at = np.flatnonzero(in_training)
             training = replace(rows.take(at), y=y[at], order=None, groups=lead[at])
             return fitted.refit(training, int(random.integers(2**31))), ~in_training
-    msg = f"fewer than {FEWEST_OF_A_CLASS} leads of one outcome: there is nothing to rehearse"
+    msg = f"fewer than {FEWEST_OF_A_CLASS} leads of one outcome: the interval cannot be simulated"
     raise ValueError(msg)
 
 

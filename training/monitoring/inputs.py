@@ -127,6 +127,10 @@ def _notices_of(table: TableReader) -> Iterator[str]:
 
 
 _MAX_REJECTS = 3
+# Those of every file of scores.
+_COLUMNS_OF_SCORES = frozenset(
+    ("lead_id", "as_of", "log_odds", "probability", "points", "grade", "low", "high", "sufficient", WHY_NOT)
+) | {"model_version"}
 
 
 def _refuse_damaged(table: TableReader) -> None:
@@ -173,7 +177,10 @@ def read_log(
 
 
 def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:
-    """``lead_id``, ``log_odds``, ``probability``, ``grade``; month and features where the file has them."""
+    """``lead_id``, ``log_odds``, ``probability``, ``grade``; month and ``features`` where the file has them.
+
+    ``features`` is a struct: a feature may be called ``grade``, too.
+    """
     return _scores_of(model, open_table(TableSource(file=file)))
 
 
@@ -188,6 +195,14 @@ def _scores_of(model: ConversionModel, table: TableReader) -> pl.DataFrame:
         raise SourceError(msg)
     probability = expit(log_odds.to_numpy())
     moments = _moments(_numbers(table, raw, AS_OF)) if AS_OF in raw else None
+    features = [
+        (
+            parse_categories(strip_missing(raw[column])) if spec.is_category else _numbers(table, raw, column)
+        ).alias(spec.name)
+        for spec in model.features.specs
+        for column in _columns_of_feature(spec.name)
+        if column in raw
+    ]
     return pl.DataFrame(
         [
             parse_categories(strip_missing(raw["lead_id"])).alias("lead_id"),
@@ -196,15 +211,14 @@ def _scores_of(model: ConversionModel, table: TableReader) -> pl.DataFrame:
             pl.Series("grade", model.grades.grade_all(probability)),
             *(() if moments is None else (moments, _month_of(moments))),
             *([parse_categories(strip_missing(raw[WHY_NOT]))] if WHY_NOT in raw else ()),
-            *(
-                parse_categories(strip_missing(raw[spec.name]))
-                if spec.is_category
-                else _numbers(table, raw, spec.name)
-                for spec in model.features.specs
-                if spec.name in raw
-            ),
+            *([pl.DataFrame(features).to_struct("features")] if features else ()),
         ]
     )
+
+
+def _columns_of_feature(name: str) -> tuple[str, ...]:
+    """What a feature may be called in a file of scores, where ``leadloop score --with`` wrote it."""
+    return (f"{name} (lead)",) if name in _COLUMNS_OF_SCORES else (name,)
 
 
 def _each_once(scores: pl.DataFrame) -> pl.DataFrame:

@@ -42,7 +42,7 @@ from training.monitoring.windows import (
 from training.stats.intervals import effective_sample_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -83,17 +83,22 @@ def monitor_model(
     """
     parts, scores = _split_windows(scores, last)
     limits, card = limits or AlertThresholds(), model.card
-    names = [name for name in model.features.names if name in scores.columns]
-    drifts = _drifts(card, scores, (SCORE, *names))
+    features = (
+        scores.select("features").unnest("features") if "features" in scores.columns else pl.DataFrame()
+    )
+    worth = effective_sample_size(scores["lead_id"])
+    score_drift = _drifts(card, scores.select(SCORE), worth)
+    # The card has one distribution of this name, the score's.
+    feature_drift = _drifts(card, features.drop(SCORE, strict=False), worth)
     known = join_outcomes(scores, outcomes)
     unmatched = _unmatched_outcomes(pl.concat([rows for _, rows in parts] or [scores]), outcomes)
     whole = known if last is None else join_outcomes(pl.concat([rows for _, rows in parts]), outcomes)
     total, grades, monthly = _groups(known)
     ranking = _ranking(known)
-    without = _without_data(scores, names, card.usual_missing)
+    without = _without_data(features, card.usual_missing)
     doubts = _insufficient_shares(scores)
     reasons = (
-        *_drift_alerts(drifts, limits),
+        *_drift_alerts([*score_drift, *feature_drift], limits),
         *_missing_data_alerts(without, limits),
         *_insufficient_alerts(doubts, limits),
         *_unmatched_alerts(unmatched, outcomes),
@@ -102,13 +107,12 @@ def monitor_model(
         *_group_alerts("month", monthly, limits),
         *_ranking_alerts(ranking, card.metrics.get("roc_auc")),
     )
-    by_name = {drift.column: drift for drift in drifts}
     return MonitoringReport(
         model_version=model.version,
         scored=scores.height,
         reasons=tuple(sorted(reasons, key=lambda r: -STATES.index(r.state))),
-        score_drift=by_name.pop(SCORE, None),
-        feature_drift=tuple(sorted(by_name.values(), key=lambda drift: -drift.psi)),
+        score_drift=next(iter(score_drift), None),
+        feature_drift=tuple(sorted(feature_drift, key=lambda drift: -drift.psi)),
         without_data=without,
         insufficient=doubts,
         total=total,
@@ -117,7 +121,7 @@ def monitor_model(
         windows=tuple(compute_windows(card.profiles.get(SCORE), parts, whole)),
         repair=estimate_intercept_update(known, limits.fewest),
         roc_auc=ranking,
-        unknown=_unknown(model, scores, known, names, limits) | _unmatched_unknown(unmatched, outcomes),
+        unknown=_unknown(model, scores, known, limits) | _unmatched_unknown(unmatched, outcomes),
         unmatched=unmatched.outcomes,
     )
 
@@ -172,13 +176,12 @@ def _unmatched_unknown(unmatched: _Unmatched, outcomes: pl.DataFrame) -> dict[st
     return {name: _unmatched_message(unmatched, outcomes)}
 
 
-def _drifts(card: ModelCard, scores: pl.DataFrame, names: Iterable[str]) -> list[ColumnDrift]:
+def _drifts(card: ModelCard, columns: pl.DataFrame, worth: float) -> list[ColumnDrift]:
     """The drift of each column from its reference distribution on the card, where it has one."""
-    worth = effective_sample_size(scores["lead_id"])
     return [
-        column_drift(name, card.profiles[name].drift(scores[name], worth))
-        for name in names
-        if name in card.profiles
+        column_drift(column.name, card.profiles[column.name].drift(column, worth))
+        for column in columns
+        if column.name in card.profiles
     ]
 
 
@@ -189,17 +192,17 @@ def _split_windows(
     if last is None:
         return by_month(scores), scores
     if AT not in scores.columns or scores[AT].null_count() == scores.height:
-        msg = "the scores have no date, so nobody knows which are the last; name one of the outcomes (--time)"
+        msg = "the scores have no date, which --last needs; name a date column of the outcomes (--time)"
         raise SourceError(msg)
     before, late = split_recent(scores, last)
     return [(Message("monitor.before"), before), (Message("monitor.last_days", days=last), late)], late
 
 
-def _without_data(scores: pl.DataFrame, names: list[str], usual: float | None) -> float | None:
+def _without_data(features: pl.DataFrame, usual: float | None) -> float | None:
     """The share of leads with more features missing than is usual; None where the file has no features."""
-    if usual is None or not names:
+    if usual is None or not features.width:
         return None
-    return float((missing_share(scores.select(names)) > usual).mean())
+    return float((missing_share(features) > usual).mean())
 
 
 def _insufficient_shares(scores: pl.DataFrame) -> dict[str, float] | None:
@@ -297,13 +300,12 @@ def _unknown(
     model: ConversionModel,
     scores: pl.DataFrame,
     known: pl.DataFrame,
-    names: list[str],
     limits: AlertThresholds,
 ) -> dict[str, Message]:
     conversions = group_calibration("all", known).enough
     missing = {
         "score drift": (SCORE not in model.card.profiles, Message("unknown.older_model")),
-        "feature drift": (not names, Message("unknown.no_features")),
+        "feature drift": ("features" not in scores.columns, Message("unknown.no_features")),
         "insufficient": ("insufficient" not in scores.columns, Message("unknown.no_doubts")),
         "outcomes": (known.is_empty(), Message("unknown.no_outcomes")),
         "calibration": (

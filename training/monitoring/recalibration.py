@@ -148,7 +148,7 @@ def recalibrate(
     if update is None:
         leads, conversions = _outcomes(known)
         won = f"{leads:,} outcomes, {conversions:g} of them conversions"
-        msg = f"{won}: no level can be told by so few; it takes {FEWEST:g} of either kind"
+        msg = f"{won}: these are too few to set a level; it takes {FEWEST:g} of either kind"
         raise TooFewOutcomesError(msg)
     held_out = _hold_out(known)
     y, f = held_out.rows["label"].to_numpy(), held_out.rows["log_odds"].to_numpy()

@@ -121,7 +121,18 @@ def train_model(
     scores = dataset.rows[fitted.held_out_rows].select("lead_id", "as_of")
     scored = model.scores_from_log_odds(scores, fitted.log_odds)
     refits = jackknife(rows, fitted, dataset.lead, training.seed)
-    return TrainedModel(model, dataset, fitted.held_out_rows, scored, checks, capacity, refits, learner)
+    return TrainedModel(
+        model,
+        dataset,
+        fitted.held_out_rows,
+        scored,
+        checks,
+        capacity,
+        refits,
+        learner,
+        fitted.choice,
+        fitted.round_log_losses,
+    )
 
 
 def _learned_columns(dataset: Dataset, encodings: FeatureEncoder) -> Iterator[str]:

@@ -9,6 +9,7 @@ from features.ingest.flat_export import FlatColumns
 from features.redaction import without_secrets
 from models import artifact
 from training.pyfunc import OUTPUTS
+from training.registry.registry import PROJECT_TAG
 from training.registry.tracking import (
     DESCRIPTION,
     Artifact,
@@ -18,6 +19,7 @@ from training.registry.tracking import (
     Metric,
     MetricSeries,
     Model,
+    NestedRun,
     RunParams,
     Tag,
     Text,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from models.model_card import ModelCard
     from training.analysis.calibration import CalibrationGroup
     from training.config.settings import Config
+    from training.learner.fit import RecipeScore
     from training.report.report import Report
     from training.trained_model import TrainedModel
 
@@ -65,11 +68,13 @@ def describe_run(  # noqa: PLR0913, PLR0917  # what a run consists of
         The model with signature and example, data sets, parameters, figures, tables, texts and files.
     """
     card = model.card
-    yield _model(fitted, model, folder / "model")
+    yield _model(fitted, model, folder / "model", describe_model(card, report))
     yield from _datasets(config, fitted)
     yield from _tags(card, report)
     yield _params(config, fitted, card)
     yield from _figures(metrics, card, report)
+    yield from _curves(fitted)
+    yield from _candidates(fitted, card)
     yield from _tables(report)
     yield from _files(fitted, card, folder)
     if configuration is not None:
@@ -77,7 +82,7 @@ def describe_run(  # noqa: PLR0913, PLR0917  # what a run consists of
         yield Text("leadloop.toml", without_secrets(configuration.read_text(encoding="utf-8")))
 
 
-def _model(fitted: TrainedModel, model: ConversionModel, folder: Path) -> Model:
+def _model(fitted: TrainedModel, model: ConversionModel, folder: Path, description: str) -> Model:
     specs = model.features.specs
     rows = fitted.dataset.rows[fitted.held_out_rows[:_EXAMPLE_ROWS].tolist()]
     example = {spec.name: rows[spec.name].to_list() for spec in specs}
@@ -87,7 +92,10 @@ def _model(fitted: TrainedModel, model: ConversionModel, folder: Path) -> Model:
         # out of.
         columns = FlatColumns.from_features(model.features).needed
         inputs = dict.fromkeys((*inputs, *columns), "any")
-    return Model(folder, model.version, inputs, OUTPUTS, example)
+    card = model.card
+    params = {"recipe": card.recipe, "rows": str(card.rows), "features": str(len(specs))}
+    tags = {PROJECT_TAG: card.project, "leadloop.question": card.label, DESCRIPTION: description}
+    return Model(folder, model.version, inputs, OUTPUTS, example, params, tags)
 
 
 def _types(specs: Iterable[FeatureSpec]) -> dict[str, str]:
@@ -114,7 +122,8 @@ def _source(config: Config) -> str:
 
 def _tags(card: ModelCard, report: Report) -> Iterator[Tag]:
     yield Tag("leadloop.question", card.label)
-    yield Tag("leadloop.project", card.project)
+    yield Tag(PROJECT_TAG, card.project)
+    yield Tag("leadloop.open_checks", _open_checks(card) or "none")
     yield Tag("leadloop.time_ordered", str(card.time_ordered).lower())
     yield Tag("leadloop.worthwhile", str(report.summary.at_capacity.is_worthwhile).lower())
     for warning in report.summary.warnings:
@@ -140,6 +149,8 @@ def describe_model(card: ModelCard, report: Report) -> str:
             "|---|---|---|",
             f"| ROC AUC | {auc.value:.3f} | {auc.low:.3f} to {auc.high:.3f} |",
             f"| log-loss | {loss.value:.3f} | {loss.low:.3f} to {loss.high:.3f} |",
+            "",
+            f"Open checks: {_open_checks(card) or 'none'}.",
         ]
     )
 
@@ -174,6 +185,42 @@ def _figures(
     if months:
         yield MetricSeries("month_observed", [month.observed.value for month in months])
         yield MetricSeries("month_predicted", [month.forecast for month in months])
+
+
+def _curves(fitted: TrainedModel) -> Iterator[MetricSeries]:
+    """The cross-validated log-loss by boosting round, and that of the chosen recipe by fold."""
+    if fitted.round_log_losses:
+        losses = fitted.round_log_losses
+        yield MetricSeries("trees_log_loss_by_round", list(losses.values()), list(losses))
+    for score in fitted.choice:
+        if score.name == fitted.model.card.recipe:
+            yield MetricSeries("log_loss_by_fold", score.fold_log_losses, _fold_numbers(score))
+
+
+def _candidates(fitted: TrainedModel, card: ModelCard) -> Iterator[NestedRun]:
+    """A run for each recipe that the learner chose from."""
+    for score in fitted.choice:
+        yield NestedRun(
+            f"candidate {score.name}",
+            (
+                RunParams({"recipe": score.name}),
+                Tag(PROJECT_TAG, card.project),
+                Tag("leadloop.candidate", "chosen" if score.name == card.recipe else "not chosen"),
+                Metric("log_loss", score.log_loss),
+                Metric("log_loss_minus_preferred", score.worse_by),
+                Metric("log_loss_minus_preferred_standard_error", score.standard_error),
+                MetricSeries("log_loss_by_fold", score.fold_log_losses, _fold_numbers(score)),
+            ),
+        )
+
+
+def _fold_numbers(score: RecipeScore) -> range:
+    return range(1, len(score.fold_log_losses) + 1)
+
+
+def _open_checks(card: ModelCard) -> str:
+    """The codes of the open leakage checks, the gravest first."""
+    return ", ".join(dict.fromkeys(f"{each['code']} ({each['severity']})" for each in card.findings))
 
 
 def _tables(report: Report) -> Iterator[EvaluationTable]:

@@ -6,6 +6,7 @@ The model is saved before anything that may fail for reasons of its own, such as
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.ingest.flat_export import FlatColumns, read_flat
@@ -26,8 +27,10 @@ from training.pipeline.messages import (
     metric_messages,
     warning_messages,
 )
+from training.pipeline.tracked_charts import draw_interactive_page
 from training.pipeline.tracked_items import describe_run
 from training.points.distillation import learn_points
+from training.points.learned_table import FILE as POINTS
 from training.registry.promotion import save_promotion_evidence
 from training.registry.tracking import RunRef, Text, Tracking, log, tracking
 from training.report.plugin_sections import compute_custom_sections
@@ -36,7 +39,6 @@ from training.stats.plugin_metrics import plugin_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from features.ingest.flat_export import FlatExport
     from features.messages import Lang
@@ -45,12 +47,16 @@ if TYPE_CHECKING:
     from models.project import Project
     from training.config.settings import Config
     from training.plugins import PluginModule
+    from training.points.learned_table import LearnedScorecard
+    from training.report.digest import Digest
     from training.trained_model import TrainedModel
 
     Say = Callable[[str], None]
 
 
 MODEL, REPORT, REPORT_DATA = "model", artifact.REPORT, "report.json"
+# The figures of the report that a run replaced, and the word for them.
+EARLIER_REPORT_DATA, LAST = "report-before.json", "last"
 
 VALIDATION, HOLDOUT = "validation", "holdout"
 
@@ -151,13 +157,17 @@ def run_training(  # noqa: PLR0913
     evidence = save_promotion_evidence(fitted, model, out, store, say)
     inputs = report_input(fitted, model, config.training.seed, report_settings(config))
     inputs = replace(inputs, fairness=fairness)
-    say("learning a points table that says nearly the same")
+    say("distilling the model into a points table")
     inputs = replace(inputs, learned=learn_points(fitted, inputs.company.points, config.training.seed))
+    _save_points(inputs.learned, out / MODEL / POINTS)
+    before = _previous_report(out / REPORT_DATA, say)
     report = replace(
-        build_report(inputs, _previous_report(out / REPORT_DATA, say)),
+        build_report(inputs, before),
         custom=compute_custom_sections(inputs, config.plugins),
     )
     page = render(report, lang=config.report.lang)
+    if before is not None and before.version != report.version:
+        write_text(out / EARLIER_REPORT_DATA, before.to_json())
     write_text(out / REPORT_DATA, report.to_json())
     for folder in (out, out / MODEL):
         write_text(folder / REPORT, page)
@@ -167,10 +177,19 @@ def run_training(  # noqa: PLR0913
         say(line)
     say(f"report written to {out / REPORT}")
     charts = [Text(f"plots/{name}", svg) for name, svg in plots(report, config.report.lang).items()]
+    charts.append(Text("plots/interactive.html", draw_interactive_page(report, fitted)))
     items = describe_run(config, fitted, model, measured, report, out, configuration)
-    run = log([*items, *charts, *evidence], tracking=store)
+    run = log([*items, *charts, *evidence], tracking=store, name=f"{card.label} {model.version}")
     say(f"run {run.run_id} tracked in {run.address}")
     return TrainingRun(fitted, model, out, measured, report, run)
+
+
+def _save_points(table: LearnedScorecard | None, file: Path) -> None:
+    """Write the points table of a model beside it; without one, remove that of an earlier model."""
+    if table is None:
+        file.unlink(missing_ok=True)
+    else:
+        write_text(file, table.to_json())
 
 
 def _previous_report(data: Path, say: Say) -> Report | None:
@@ -196,13 +215,14 @@ def resolve_tracking(config: Config, out: Path, project: str = "") -> Tracking:
     return tracking(out, config.tracking.experiment, uri=config.tracking.uri, project=find)
 
 
-def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
+def rerender_report(folder: Path, page: Path, lang: Lang, *, board: bool = False) -> Path:
     """Render the report of a finished run once more, from its figures; nothing is computed anew.
 
     Args:
         folder: The output folder of the run, with its ``report.json``.
         page: The HTML file to write.
         lang: The language in which the page opens, "en" or "de".
+        board: Whether to write the board page alone.
 
     Returns:
         ``page``.
@@ -210,19 +230,55 @@ def rerender_report(folder: Path, page: Path, lang: Lang) -> Path:
     Raises:
         ConfigError: The folder has no report, or one of another release.
     """
-    from training.report.render import render  # noqa: PLC0415 - takes seconds, and few commands draw
+    from training.report.render import render, render_board  # noqa: PLC0415 - takes seconds
 
-    data = folder / REPORT_DATA
+    report = read_report(folder / REPORT_DATA)
+    write_text(page, render_board(report, lang=lang) if board else render(report, lang=lang))
+    return page
+
+
+def read_report(data: Path) -> Report:
+    """Read the figures of a report.
+
+    Args:
+        data: A ``report.json`` that ``leadloop train`` wrote.
+
+    Raises:
+        ConfigError: There is no such file, or it is of another release.
+    """
     if not data.is_file():
-        msg = f"{data} does not exist; `leadloop train --out {folder}` writes it"
+        msg = f"{data} does not exist; `leadloop train --out {data.parent}` writes it"
         raise ConfigError(msg)
     try:
-        report = Report.from_json(data.read_text(encoding="utf-8"))
+        return Report.from_json(data.read_text(encoding="utf-8"))
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{data} is of another release of leadloop, or altered; run leadloop train once more"
         raise ConfigError(msg) from error
-    write_text(page, render(report, lang=lang))
-    return page
+
+
+def digest_report(folder: Path, since: str, lang: Lang) -> Digest:
+    """Compare the report of a run with an earlier one.
+
+    Args:
+        folder: The output folder of the run.
+        since: "last" for the report that this run replaced in its folder, else another ``report.json``.
+        lang: The language of the digest, "en" or "de".
+
+    Raises:
+        ConfigError: A report is not there or of another release, or the two answer different questions.
+    """
+    from training.report.digest import make_digest  # noqa: PLC0415 - takes seconds, and few commands compare
+
+    now = read_report(folder / REPORT_DATA)
+    earlier = folder / EARLIER_REPORT_DATA if since == LAST else Path(since)
+    if since == LAST and not earlier.is_file():
+        msg = f"{folder} has no earlier report yet; train there again, or name one: --since FILE"
+        raise ConfigError(msg)
+    try:
+        return make_digest(read_report(earlier), now, lang)
+    except ValueError as error:
+        msg = f"these reports cannot be compared: {error}"
+        raise ConfigError(msg) from error
 
 
 def evaluate_holdout(
@@ -237,7 +293,7 @@ def evaluate_holdout(
 def _outcomes(dataset: Dataset, config: Config, holdout: Path) -> FlatExport:
     """The holdout file, with the columns typed as in the training data."""
     if config.flat is None:
-        msg = "a holdout file goes with a flat export; a history judges itself on its later leads"
+        msg = "--holdout needs a flat export; a history is measured on its own later leads"
         raise ConfigError(msg)
     columns = FlatColumns.from_features(dataset.features)
     mapping = FlatMapping(

@@ -36,6 +36,7 @@ from training.points.learned_table import (
     ThresholdReach,
 )
 from training.points.table_file import current_points
+from training.progress import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,16 +135,16 @@ def distil_points(
     """
     say = progress or (lambda _: None)
     if fitted.model.card.recipe == BASE_RATE.name:
-        msg = "the model knows no more than the base rate: there are no points to be given for anything"
+        msg = "the model is no better than the base rate, so no condition is worth points"
         raise NoLabelledRowsError(msg)
     places = _choose_rows(fitted, seed)
     data = _distillation_data(fitted, incumbent, places)
     predictions = _predict_held_out(data, fitted, places, seed, say)
-    say("learning the table itself")
+    say("learning the final table")
     probabilities = fitted.model.score_frame(fitted.dataset.rows[places])["probability"].to_numpy()
     table = _fit_table(data, np.arange(len(places)), probabilities)
     if not table.rows:
-        msg = "no condition on these leads is worth a point: there is no table to be written"
+        msg = "no condition on these leads is worth a point, so there is no points table"
         raise NoLabelledRowsError(msg)
     return _summarise(fitted, table, predictions)
 
@@ -192,7 +193,8 @@ def _predict_held_out(
     )
     parts: list[tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]] = []
     for number, fold in enumerate(folds, start=1):
-        say(f"table {number} of {len(folds)}, to be judged on other rows")
+        line = f"table {number} of {len(folds)}, measured on the other rows"
+        say(Step(line, done=number - 1, total=len(folds)))
         positions = fold.validate[~np.isnan(model[sample[fold.validate]])]
         parts.append((positions, _predict_fold(data, fold, positions, model_probabilities)))
     places = np.concatenate([positions for positions, _ in parts])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from features.messages import translate
+from features.spec import FeatureSet
 from features.spreadsheet import escape_formula
+from models.calibration import PlattCalibration
+from models.points_table import Thresholds
 from training.points.conditions import Condition, condition_matrix
 
 if TYPE_CHECKING:
@@ -20,9 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from features.messages import Lang
-    from models.calibration import PlattCalibration
-    from models.points_table import Thresholds
 
+FILE = "points.json"
 HEADER = ("points", "condition", "feature", "test", "value")
 
 
@@ -124,6 +127,33 @@ class LearnedScorecard:
             "base_rate": self.base_rate,
             "kept": self.retained_skill,
         }
+
+    def to_json(self) -> str:
+        """The table with its features as JSON, to stand beside the model."""
+        specs = {row.condition.spec.name: row.condition.spec for row in self.lines.rows}
+        return json.dumps(
+            self.to_dict() | {"features": FeatureSet(tuple(specs.values())).to_json()}, indent=1
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> LearnedScorecard:
+        """The table that ``to_json`` wrote. Raises ValueError or KeyError where the text is no such table."""
+        data = json.loads(text)
+        specs = {spec.name: spec for spec in FeatureSet.from_json(data["features"]).specs}
+        rows = tuple(
+            ScorecardRow(Condition(specs[row["feature"]], row["test"], row["value"]), row["points"])
+            for row in data["rows"]
+        )
+        return cls(
+            data["question"],
+            IntegerScorecard(rows, PlattCalibration(**data["calibration"])),
+            Thresholds(**data["thresholds"]),
+            {stage: ThresholdReach(**reach) for stage, reach in data["reached"].items()},
+            data["judged"],
+            ModelComparison(**data["roc_auc"]),
+            ModelComparison(**data["log_loss"]),
+            data["base_rate"],
+        )
 
     def to_csv(self, lang: Lang = "en") -> str:
         """The rows as CSV text, to be loaded into another tool."""

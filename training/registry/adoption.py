@@ -83,7 +83,7 @@ def adopt_models(source: str, *, tracking: Tracking) -> Adoption:
     name = registered_name(tracking)
     before = source if source == LEGACY_NAME else store_name(check_project_name(source))
     if before == name:
-        msg = f"{source} is this project; name the one whose models it is to take over with --from"
+        msg = f"{source} is this project; name the other project with --from"
         raise RegistryError(msg)
     with mlflow_client(tracking) as client:
         versions = client.search_model_versions(f"name = '{before}'") if tracking.exists else []

@@ -25,7 +25,7 @@ from training.registry.comparison import (
     no_champion,
     save_evidence,
 )
-from training.registry.tracking import Artifact, download_run_folder, mlflow_client, model_version_of
+from training.registry.tracking import Artifact, Tag, download_run_folder, mlflow_client, model_version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 FOLDER = "promotion"
 GATE, REASON, REFUSED_FOR = "leadloop.gate", "leadloop.forced_because", "leadloop.refused_for"
+VERDICT = "leadloop.verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,8 @@ class _Case:
 
 def save_promotion_evidence(
     fitted: TrainedModel, model: ConversionModel, out: Path, store: Tracking, say: Say
-) -> list[Artifact]:
-    """Write the evidence for ``model`` to ``out``; the artifacts to log. No champion can stop a run."""
+) -> list[Artifact | Tag]:
+    """Write the evidence for ``model`` to ``out``; what to log of it. No champion can stop a run."""
     try:
         evidence = collect_evidence(fitted, model, _champion(store))
     except (ValueError, KeyError, OSError, pl.exceptions.PolarsError) as error:
@@ -135,9 +136,9 @@ def save_promotion_evidence(
         evidence = collect_evidence(fitted, model, why)
     say(in_words(evidence.comparison or evidence.not_comparable or no_champion()))
     if evidence.not_comparable and evidence.not_comparable.because != "no champion":
-        say("`leadloop promote` will compare what both runs said of rows held out from them")
+        say("`leadloop promote` will compare both models on rows held out from both")
     save_evidence(out, evidence, held_out_predictions(fitted))
-    return _artifacts(out)
+    return [*_artifacts(out), _verdict_tag(evidence)]
 
 
 def promote_model(
@@ -174,7 +175,8 @@ def promote_model(
     if forced is not None:
         notes[REFUSED_FOR] = "; ".join(verdict.reasons)
     beside = _artifacts(Path(source).parent) if _record_beside(Path(source)) else []
-    promotion = registry.set_champion(source, tracking=tracking, notes=notes, beside=beside)
+    remark = _remark(verdict, forced)
+    promotion = registry.set_champion(source, tracking=tracking, notes=notes, remark=remark, beside=beside)
     return PromotionResult(promotion, verdict, forced)
 
 
@@ -246,7 +248,7 @@ def in_words(comparison: Comparison | NotComparable) -> str:
 
 def _decide_case(case: _Case, gate: PromotionGate) -> GateDecision:
     if case.challenger is None:
-        msg = "nothing was kept of how it was judged; train it again with this leadloop"
+        msg = "its held-out predictions were not saved; train it again with this release"
         return GateDecision((msg,))
     return decide(case.challenger.evidence, _compare_case(case, case.challenger), gate)
 
@@ -325,6 +327,19 @@ def _champion(store: Tracking) -> ConversionModel | NotComparable:
         return (
             no_champion() if champion is None else artifact.load(registry.download_folder(client, champion))
         )
+
+
+def _remark(verdict: GateDecision, forced: str | None) -> str:
+    """A sentence for the version's description: what the gate saw, and why it was overruled."""
+    against = "" if forced is None else f"Forced ({forced}) against: {'; '.join(verdict.reasons)}. "
+    return against + ". ".join(note[:1].upper() + note[1:] for note in verdict.notes)
+
+
+def _verdict_tag(evidence: PromotionEvidence) -> Tag:
+    """What the gate would decide today, for a list of runs; a promotion decides anew."""
+    comparison = evidence.comparison or evidence.not_comparable or no_champion()
+    verdict = decide(evidence, comparison, PromotionGate())
+    return Tag(VERDICT, "may be promoted" if verdict.allowed else "refused: " + "; ".join(verdict.reasons))
 
 
 def _artifacts(out: Path) -> list[Artifact]:

@@ -12,9 +12,12 @@ Of MLflow this module asks the model registry only; runs and their files are ``t
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
@@ -54,9 +57,14 @@ Alias = Literal["champion", "challenger"]
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 REPLACED: Final = "replaced"
+PROJECT_TAG: Final = "leadloop.project"
+ROLE_TAG: Final = "leadloop.role"
 _REGISTERED = (
     "Scores leads by how likely they convert. The alias champion answers; challenger only scores along."
 )
+# The tag by which MLflow's page of a logged model names its registered versions, as JSON.
+_VERSIONS = "mlflow.modelVersions"
+_NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 class RegistryError(ValueError):
@@ -174,6 +182,7 @@ def set_champion(
     *,
     tracking: Tracking,
     notes: Mapping[str, str] | None = None,
+    remark: str = "",
     beside: Iterable[LogItem] = (),
 ) -> Promotion:
     """Make a model the champion without asking the gate (``promotion.promote_model`` does).
@@ -182,6 +191,7 @@ def set_champion(
         source: A run id, or a model folder.
         tracking: The tracking store and registry.
         notes: Tags of the run and of the version, set before the champion changes.
+        remark: A sentence for the version's description, after the day of the promotion. Default: none.
         beside: What is logged with the run that a folder from elsewhere gets.
 
     Returns:
@@ -199,7 +209,9 @@ def set_champion(
     with mlflow_client(tracking) as client:
         run_id = find_run(client, source) or _log_folder(Path(source), tracking, beside).run_id
         version = register_run(client, run_id, name)
-        return put_in_charge(client, version, tracking.project, replaces=True, notes=notes or {})
+        return put_in_charge(
+            client, version, tracking.project, replaces=True, notes=notes or {}, remark=remark
+        )
 
 
 def restore_champion(*, tracking: Tracking) -> Promotion:
@@ -267,11 +279,52 @@ def register_run(client: MlflowClient, run_id: str, name: str) -> ModelVersion:
         return known[0]
     model_id = _require_model(client, run_id)
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description=_REGISTERED)
+        client.create_registered_model(name, {PROJECT_TAG: name.partition(".")[2]}, description=_REGISTERED)
     description = run_tags(client, run_id).get(DESCRIPTION)
-    return client.create_model_version(
+    version = client.create_model_version(
         name, f"models:/{model_id}", run_id, model_id=model_id, description=description
     )
+    _link_version(client, model_id, version)
+    return version
+
+
+def _link_version(client: MlflowClient, model_id: str, version: ModelVersion) -> None:
+    """Name the version on the page of the logged model: a server does, an embedded store does not."""
+    number = int(version.version)
+    links = json.loads(client.get_logged_model(model_id).tags.get(_VERSIONS, "[]"))
+    if (version.name, number) not in {(link["name"], int(link["version"])) for link in links}:
+        link = {"name": version.name, "version": number}
+        client.set_logged_model_tags(model_id, {_VERSIONS: json.dumps([*links, link])})
+
+
+def _describe_champion(
+    client: MlflowClient, version: ModelVersion, before: ModelVersion | None, remark: str
+) -> None:
+    """Write on MLflow's pages who is champion; the promotion stands, whatever becomes of these words."""
+    from mlflow import MlflowException  # noqa: PLC0415 - it is here already, and takes seconds elsewhere
+
+    place = CHAMPION if before is None else f"{CHAMPION}, in place of version {before.version}"
+    with suppress(MlflowException):
+        _set_role(client, version, CHAMPION)
+        if before is not None:
+            _set_role(client, before, f"former {CHAMPION}")
+        _add_remark(client, version, ". ".join(filter(None, [place, remark])))
+
+
+def _set_role(client: MlflowClient, version: ModelVersion, role: str) -> None:
+    """Tag run, logged model and version with what the version is now, for MLflow's lists."""
+    run_id = str(version.run_id)
+    tag_run(client, run_id, Tag(ROLE_TAG, role))
+    client.set_model_version_tag(version.name, str(version.version), ROLE_TAG, role)
+    if (model_id := logged_model_id(client, run_id)) is not None:
+        client.set_logged_model_tags(model_id, {ROLE_TAG: role})
+
+
+def _add_remark(client: MlflowClient, version: ModelVersion, sentence: str) -> None:
+    """Append a dated sentence to the version's description."""
+    line = f"{datetime.now(UTC):%Y-%m-%d}: {sentence}"
+    text = "\n\n".join(filter(None, [version.description, line]))
+    client.update_model_version(version.name, str(version.version), text)
 
 
 def shadow(client: MlflowClient, version: ModelVersion, project: str) -> Promotion:
@@ -280,16 +333,20 @@ def shadow(client: MlflowClient, version: ModelVersion, project: str) -> Promoti
     copy = _store(download_folder(client, version), version, project, challenger=True)
     client.set_registered_model_alias(name, CHALLENGER, number)
     set_active(copy.folder)
+    champion = find_alias(client, name, CHAMPION)
+    if champion is None or str(champion.version) != number:
+        _set_role(client, version, CHALLENGER)
     return Promotion(name, int(number), copy.model_version, str(version.run_id), None, copy.tag)
 
 
-def put_in_charge(
+def put_in_charge(  # noqa: PLR0913
     client: MlflowClient,
     version: ModelVersion,
     project: str,
     *,
     replaces: bool = False,
-    notes: Mapping[str, str] = MappingProxyType({}),
+    notes: Mapping[str, str] = _NO_NOTES,
+    remark: str = "",
 ) -> Promotion:
     """Make a version of the project's model its champion, the registry's first and then the service's."""
     name, number = version.name, str(version.version)
@@ -303,6 +360,7 @@ def put_in_charge(
         client.set_model_version_tag(name, number, REPLACED, replaced)
     client.set_registered_model_alias(name, CHAMPION, number)
     set_active(copy.folder)
+    _describe_champion(client, version, before if replaced else None, remark)
     earlier = int(replaced) if replaced else None
     return Promotion(name, int(number), copy.model_version, str(version.run_id), earlier, copy.tag)
 

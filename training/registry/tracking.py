@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -39,7 +40,8 @@ MODEL_VERSION = "model_version"
 DESCRIPTION = "mlflow.note.content"
 _NEEDED = ("leadloop", "lightgbm", "narwhals", "numpy", "pandas", "polars", "scipy")
 _PARENT = "mlflow.parentRunId"
-_PARAMS_A_CALL, _METRICS_A_CALL = 100, 1000
+# MLflow takes 1,000 values a call, and no more than 100 parameters and 100 tags among them.
+_METRICS_A_CALL, _PARAMS_A_CALL, _TAGS_A_CALL = 800, 100, 100
 _REFUSED = re.compile(r"[^\w\-. :/]+")
 # Only defaults: whoever sets these variables has a reason. Retries would hang for minutes on a dead server.
 _ENVIRONMENT = {
@@ -81,10 +83,17 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class MetricSeries:
-    """A figure by step, such as by boosting round or by fold: a curve in MLflow's pages."""
+    """A figure by step, such as by boosting round or by fold: a curve in MLflow's pages.
+
+    Attributes:
+        name: Its name.
+        values: The figure at each step.
+        steps: The steps. Default: 0, 1, 2 and so on.
+    """
 
     name: str
     values: Sequence[float]
+    steps: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +167,8 @@ class Model:
             signature.
         outputs: The same of what it returns.
         example: Some rows of ``inputs``, a column a name. Default: none.
+        params: Parameters for MLflow's page of the model. Default: none.
+        tags: Tags for it. Default: none.
     """
 
     folder: Path
@@ -165,9 +176,35 @@ class Model:
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     example: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
-LogItem = Metric | MetricSeries | RunParams | Tag | Text | Artifact | EvaluationTable | DatasetRef | Model
+@dataclass(frozen=True, slots=True)
+class NestedRun:
+    """A run below the one that it is logged with, such as a candidate's; it has neither model nor files.
+
+    Attributes:
+        name: Its name.
+        items: Its figures, parameters and tags.
+    """
+
+    name: str
+    items: Sequence[Metric | MetricSeries | RunParams | Tag]
+
+
+LogItem = (
+    Metric
+    | MetricSeries
+    | RunParams
+    | Tag
+    | Text
+    | Artifact
+    | EvaluationTable
+    | DatasetRef
+    | Model
+    | NestedRun
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +314,7 @@ def log(
         with mlflow.start_run(experiment_id=experiment, run_name=name, nested=True) as run:
             if parent is not None:
                 client.set_tag(run.info.run_id, _PARENT, parent.run_id)
-            model_uri = _RunLogger(client, run.info.run_id).log(items)
+            model_uri = _RunLogger(client, run.info.run_id, experiment).log(items)
         return RunRef(run.info.run_id, experiment, tracking.uri, model_uri)
 
 
@@ -394,8 +431,8 @@ def _experiment(client: MlflowClient, tracking: Tracking) -> str:
 class _RunLogger:
     """Writes the items of one run."""
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self._client, self._run_id = client, run_id
+    def __init__(self, client: MlflowClient, run_id: str, experiment: str) -> None:
+        self._client, self._run_id, self._experiment = client, run_id, experiment
         self._model_id: str | None = None
         self._digests: dict[str, str] = {}
 
@@ -417,7 +454,7 @@ class _RunLogger:
         )
         uris = [self._log_model(item) for item in ordered if isinstance(item, Model)]
         self._log_datasets([item for item in ordered if isinstance(item, DatasetRef)])
-        self._log_metrics([item for item in ordered if isinstance(item, Metric | MetricSeries)])
+        _log_values(self._client, self._run_id, ordered, self._model_id, self._digests)
         for item in ordered:
             self._log_rest(item)
         return next(iter(uris), None)
@@ -425,10 +462,10 @@ class _RunLogger:
     def _log_rest(self, item: LogItem) -> None:
         client, run_id = self._client, self._run_id
         match item:
-            case RunParams(values):
-                _log_params(client, run_id, values)
-            case Tag(name, value):
-                client.set_tag(run_id, _valid_name(name), value)
+            case NestedRun(name, items):
+                child = client.create_run(self._experiment, run_name=name, tags={_PARENT: run_id}).info.run_id
+                _log_values(client, child, items)
+                client.set_terminated(child)
             case Text(name, content):
                 client.log_text(run_id, content, name)
             case EvaluationTable(name, columns):
@@ -436,27 +473,6 @@ class _RunLogger:
             case Artifact(path, folder):
                 upload = client.log_artifacts if path.is_dir() else client.log_artifact
                 upload(run_id, str(path), folder or None)
-
-    def _log_metrics(self, items: Sequence[Metric | MetricSeries]) -> None:
-        """Write all figures in as few calls as MLflow takes, linked to the model."""
-        from mlflow.entities import Metric as MlflowMetric  # noqa: PLC0415
-
-        now = int(time.time() * 1000)
-        metrics = [
-            MlflowMetric(
-                name,
-                value,
-                now,
-                step,
-                model_id=self._model_id,
-                dataset_name=dataset or None,
-                dataset_digest=self._digests.get(dataset),
-            )
-            for item in items
-            for name, value, step, dataset in _points(item)
-        ]
-        for start in range(0, len(metrics), _METRICS_A_CALL):
-            self._client.log_batch(self._run_id, metrics=metrics[start : start + _METRICS_A_CALL])
 
     def _log_datasets(self, items: Sequence[DatasetRef]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput  # noqa: PLC0415
@@ -499,16 +515,64 @@ class _RunLogger:
             ],
             signature=_signature(model),
             input_example=_example(model),
+            params=dict(model.params) or None,
+            tags=dict(model.tags) or None,
         )
         self._model_id = str(info.model_id)
         return str(info.model_uri)
+
+
+def _log_values(
+    client: MlflowClient,
+    run_id: str,
+    items: Sequence[LogItem],
+    model_id: str | None = None,
+    digests: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write all figures, parameters and tags in as few calls as MLflow takes; figures refer to the model."""
+    from mlflow.entities import Metric as MlflowMetric  # noqa: PLC0415
+    from mlflow.entities import Param, RunTag  # noqa: PLC0415
+
+    now = int(time.time() * 1000)
+    metrics = [
+        MlflowMetric(
+            name,
+            value,
+            now,
+            step,
+            model_id=model_id,
+            dataset_name=dataset or None,
+            dataset_digest=digests.get(dataset),
+        )
+        for item in items
+        if isinstance(item, Metric | MetricSeries)
+        for name, value, step, dataset in _points(item)
+    ]
+    params = [
+        Param(_valid_name(name), str(value))
+        for item in items
+        if isinstance(item, RunParams)
+        for name, value in item.values.items()
+    ]
+    tags = [RunTag(_valid_name(item.name), item.value) for item in items if isinstance(item, Tag)]
+    calls = max(
+        -(-len(metrics) // _METRICS_A_CALL), -(-len(params) // _PARAMS_A_CALL), -(-len(tags) // _TAGS_A_CALL)
+    )
+    for call in range(calls):
+        client.log_batch(
+            run_id,
+            metrics[call * _METRICS_A_CALL : (call + 1) * _METRICS_A_CALL],
+            params[call * _PARAMS_A_CALL : (call + 1) * _PARAMS_A_CALL],
+            tags[call * _TAGS_A_CALL : (call + 1) * _TAGS_A_CALL],
+        )
 
 
 def _points(item: Metric | MetricSeries) -> Iterator[tuple[str, float, int, str]]:
     """Name, value, step and dataset of each figure that an item has."""
     name = _valid_name(item.name)
     if isinstance(item, MetricSeries):
-        yield from ((name, value, step, "") for step, value in enumerate(item.values))
+        steps = item.steps or range(len(item.values))
+        yield from ((name, value, step, "") for step, value in zip(steps, item.values, strict=True))
         return
     figures = {name: item.value, f"{name}_low": item.low, f"{name}_high": item.high}
     yield from ((each, value, 0, item.dataset) for each, value in figures.items() if value is not None)
@@ -542,14 +606,6 @@ def _example(model: Model) -> Any:
     if not model.example:
         return None
     return pl.DataFrame({name: list(values) for name, values in model.example.items()}).to_pandas()
-
-
-def _log_params(client: MlflowClient, run_id: str, values: Mapping[str, str | float | bool | None]) -> None:
-    from mlflow.entities import Param  # noqa: PLC0415
-
-    params = [Param(_valid_name(name), str(value)) for name, value in values.items()]
-    for start in range(0, len(params), _PARAMS_A_CALL):
-        client.log_batch(run_id, params=params[start : start + _PARAMS_A_CALL])
 
 
 def _valid_name(name: str) -> str:

@@ -23,6 +23,7 @@ from training.report.sections import (
     mql_audit,
     offers,
     points_comparison,
+    slices,
     summary,
     time_to_conversion,
 )
@@ -41,6 +42,7 @@ BLOCKS: dict[str, View] = {
     "mql-audit": mql_audit.view,
     "time-to-sql": time_to_conversion.view,
     "accounts": accounts.view,
+    "slices": slices.view,
     "funnel": funnel.view,
     "channels": channels.view,
     "offers": offers.view,
@@ -54,10 +56,13 @@ BLOCKS: dict[str, View] = {
 
 PARTS: dict[str, tuple[str, ...]] = {
     "act": ("summary", "worth", "mql-audit", "time-to-sql", "accounts"),
-    "learn": ("funnel", "channels", "offers", "drivers", "points-table"),
+    "learn": ("slices", "funnel", "channels", "offers", "drivers", "points-table"),
     "trust": ("calibration", "fairness", "health", "model-card"),
 }
 """The blocks by what a reader wants of them: to act, to learn about leads, or to know what to trust."""
+
+OPENED = ("worth", "mql-audit")
+"""The sections that are open when the page opens; of the others the title and the takeaway are shown."""
 
 _HISTORY_REASONS = {"no_history", "no_channels"}
 

@@ -7,7 +7,7 @@ figure a reader sees can be tested here, and the same report is a page for marke
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from features.messages import Message
@@ -23,6 +23,7 @@ from training.analysis.drivers import Drivers, compare_drivers, feature_importan
 from training.analysis.fairness import Fairness  # noqa: TC001  # a report is read back by its annotations
 from training.analysis.funnel import Funnel, funnel
 from training.analysis.inputs import current_rule_handover
+from training.analysis.lead_lists import LeadLists, list_leads
 from training.analysis.lift import ModelValue, model_value
 from training.analysis.mql_audit import HandoverAudit, audit_handover
 from training.analysis.not_applicable import NotApplicable
@@ -30,6 +31,7 @@ from training.analysis.offers import Offers, offer_effects
 from training.analysis.part_matrix import PartMatrix, part_matrix
 from training.analysis.points_comparison import PointsComparison, compare_points_tables
 from training.analysis.score_uncertainty import IntervalSummary, summarise_uncertainty
+from training.analysis.slices import Slices, count_slices
 from training.analysis.summary import ModelSummary, Summary, summary
 from training.analysis.time_to_conversion import TimeToConversion, timing
 from training.report.plugin_sections import CustomSection  # noqa: TC001  # the same
@@ -66,6 +68,7 @@ class ReportSections:
     doubted: IntervalSummary | NotApplicable = _NOT_COMPUTED
     fairness: Fairness | NotApplicable = _NO_COLUMNS
     part_matrix: PartMatrix | NotApplicable = _NOT_COMPUTED
+    slices: Slices | NotApplicable = _NOT_COMPUTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Report:
         health: Data quality.
         insights: The analyses of the history.
         custom: The sections of plug-ins, in the order of their names.
+        lead_lists: The ids of the leads behind figures.
         messages: Key and values of the messages of ingest and checks, by their English text in other fields.
     """
 
@@ -99,6 +103,8 @@ class Report:
     """Key and values of what ingest and checks said, by the English text that stands in the other fields."""
     custom: dict[str, CustomSection] = field(default_factory=dict)
     """Sections of other packages, by the names of their plug-ins."""
+    lead_lists: LeadLists = field(default_factory=dict)
+    """The leads behind the rows of tables; none unless ``[report] leads`` allows them."""
 
     @property
     def actions(self) -> Actions:
@@ -126,6 +132,8 @@ class Report:
         record = asdict(self, dict_factory=omit_empty_fields)
         if not self.custom:  # the bytes of a report without plug-ins stay as they were before there were any
             del record["custom"]
+        if not self.lead_lists:
+            del record["lead_lists"]
         return json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False)
 
     @classmethod
@@ -164,6 +172,7 @@ def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
         held_out_rows=inputs.held_out_rows,
         findings=inputs.card.findings,
     )
+    sections = replace(compute_sections(inputs), slices=count_slices(inputs, driver_analysis))
     return Report(
         version=inputs.version,
         fingerprint=(inputs.features if inputs.model is None else inputs.model.features).fingerprint,
@@ -173,8 +182,9 @@ def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
         calibration=calibration,
         drivers=driver_analysis,
         health=state,
-        insights=compute_sections(inputs),
+        insights=sections,
         messages=_messages(inputs),
+        lead_lists=list_leads(inputs, worth, calibration, sections.channels),
     )
 
 

@@ -15,6 +15,7 @@ from training.report.translator import FormattedNumber
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from training.analysis.lead_lists import LeadList
     from training.report.translator import Translator
 
 Row = tuple[str, ...]
@@ -33,6 +34,7 @@ class Table:
         rows: The cells.
         is_text: Whether cells are sentences rather than figures.
         muted_rows: Indices of grey rows: too few leads to be read as figures.
+        leads: The leads of each of the first rows, where the company allows their ids on the page.
     """
 
     caption: str
@@ -40,6 +42,7 @@ class Table:
     rows: tuple[Row, ...]
     is_text: bool = False
     muted_rows: frozenset[int] = frozenset()
+    leads: tuple[LeadList, ...] = ()
 
     @property
     def file(self) -> str:
@@ -58,14 +61,25 @@ class Table:
         comma, point = (";", ",") if t.lang == "de" else (",", ".")
         file = StringIO()
         writer = csv.writer(file, delimiter=comma)
+        head, rows = self.spread(t)
+        writer.writerow(map(escape_formula, head))
+        for row in rows:
+            writer.writerow([_text(cell, point) for cell in row])
+        return file.getvalue()
+
+    def spread(self, t: Translator) -> tuple[list[str], list[list[str | FormattedNumber | None]]]:
+        """The heading and the rows with a column for each number: an interval takes three.
+
+        Returns:
+            One heading per column; cells are texts, single numbers, or None where a figure has fewer numbers.
+        """
         widths = [max((len(_figures(row[i])) for row in self.rows), default=1) for i in range(len(self.head))]
         heads = [name for i, head in enumerate(self.head) for name in _heads(head, widths[i], t)]
-        writer.writerow(map(escape_formula, heads))
-        for row in self.rows:
-            writer.writerow(
-                [text for cell, width in zip(row, widths, strict=True) for text in _cells(cell, width, point)]
-            )
-        return file.getvalue()
+        rows = [
+            [each for cell, width in zip(row, widths, strict=True) for each in _cells(cell, width)]
+            for row in self.rows
+        ]
+        return heads, rows
 
 
 def _figures(cell: str) -> tuple[float, ...]:
@@ -77,8 +91,17 @@ def _heads(head: str, width: int, t: Translator) -> Iterator[str]:
     yield from (f"{head}: {t(f'page.{end}')}" for end in ("low", "high")[: max(0, width - 1)])
 
 
-def _cells(cell: str, width: int, point: str) -> Iterator[str]:
+def _cells(cell: str, width: int) -> Iterator[str | FormattedNumber | None]:
     """One cell as the ``width`` cells of its column."""
     figures = _figures(cell)
-    texts = [f"{figure:.10g}".replace(".", point) for figure in figures] or [escape_formula(cell)]
-    yield from texts + [""] * (width - len(texts))
+    if figures:
+        yield from (FormattedNumber(cell, figure) for figure in figures)
+    else:
+        yield cell
+    yield from [None] * (width - max(len(figures), 1))
+
+
+def _text(cell: str | FormattedNumber | None, point: str) -> str:
+    if isinstance(cell, FormattedNumber):
+        return f"{cell.values[0]:.10g}".replace(".", point)
+    return "" if cell is None else escape_formula(cell)

@@ -9,9 +9,11 @@ import pytest
 from console_browser import form_token, start_console
 from sqlalchemy import delete, func, select, update
 
+from serving.console.console import idle_seconds
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.tables import CONSOLE_SESSIONS
 from serving.middleware.api_keys import create_key, load_keys, revoke_key
+from serving.settings import SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +136,47 @@ def test_a_session_is_no_longer_than_its_key(browser, file, log):
     browser.sign_in(create_key(file, "ada", [], days=1, role="sales"))
     with log.connect() as connection:
         row = connection.execute(select(CONSOLE_SESSIONS)).mappings().one()
-    assert row["expires_at"] - row["created_at"] == 12 * 3600
+    assert row["expires_at"] - row["created_at"] == 8 * 3600
+
+
+def set_session(log, **values):
+    with log.begin() as connection:
+        connection.execute(update(CONSOLE_SESSIONS).values(**values))
+
+
+def session_ends(log):
+    with log.connect() as connection:
+        return connection.execute(select(CONSOLE_SESSIONS.c.expires_at)).scalar_one()
+
+
+def test_a_session_lasts_while_it_is_used_and_twelve_hours_at_the_most(browser, file, log):
+    browser.sign_in(create_key(file, "ada", [], role="sales"))
+    now = int(time.time())
+    # Three hours without a page: five are left, and a page makes them eight again.
+    set_session(log, created_at=now - 3 * 3600, expires_at=now + 5 * 3600)
+    assert browser.get("/console").status_code == 200
+    assert abs(session_ends(log) - now - 8 * 3600) < 60
+    before = session_ends(log)
+    assert browser.get("/console").status_code == 200
+    assert session_ends(log) == before, "not every page is a write"
+    set_session(log, created_at=now - 11 * 3600, expires_at=now + 600)
+    assert browser.get("/console").status_code == 200
+    assert session_ends(log) == now - 11 * 3600 + 12 * 3600
+
+
+def test_a_session_of_a_revoked_key_is_not_prolonged(browser, file, log):
+    browser.sign_in(create_key(file, "ada", [], role="sales"))
+    soon = int(time.time()) + 600
+    set_session(log, expires_at=soon)
+    revoke_key(file, "ada")
+    assert browser.get("/console").status_code == 303
+    assert session_ends(log) == soon
+
+
+@pytest.mark.parametrize("text", ["soon", "5s", "0h"])
+def test_a_time_without_use_that_makes_no_sense_is_refused(text):
+    with pytest.raises(SettingsError, match="LEADLOOP_CONSOLE_IDLE"):
+        idle_seconds({"LEADLOOP_CONSOLE_IDLE": text})
 
 
 def test_whoever_signs_out_is_out_wherever_the_cookie_is(browser, file):

@@ -13,6 +13,7 @@ from console_browser import form_token, start_console
 from features.clock import DAY
 from serving.console import today
 from serving.console.lead_rows import grade_before, points_in_a_week, sparkline
+from serving.current_scores import reading
 from serving.current_scores.records import CurrentScore, ScorePoint
 from serving.middleware.api_keys import create_key
 
@@ -138,6 +139,16 @@ def test_a_filter_finds_whom_it_names_and_nobody_else(visit, query, found):
     assert set(names(visit().get("/console", params=query))) == found
 
 
+def test_a_long_list_is_not_counted_to_its_end(visit, monkeypatch):
+    for module in (today, reading):
+        monkeypatch.setattr(module, "MOST_COUNTED", 3)
+    monkeypatch.setattr(today, "LEADS_PER_PAGE", 2)
+    browser = visit()
+    assert "3 or more open leads wait for a decision" in browser.get("/console").text
+    assert "2 of them match." in browser.get("/console?owner=Lena").text
+    assert "3 or more of them match." in browser.get("/console?owner=Tom").text
+
+
 def test_every_lead_is_on_one_page_and_the_filter_goes_along(visit, monkeypatch):
     monkeypatch.setattr(today, "LEADS_PER_PAGE", 2)
     browser, address, pages = visit(), "/console?owner=Tom", []
@@ -243,6 +254,9 @@ def test_a_role_sees_its_pages_and_no_others(visit, role):
     assert {path: browser.get(path).status_code for path in RIGHTS[role]} == RIGHTS[role]
     navigation = browser.get("/console").text.partition("<nav")[2].partition("</nav>")[0]
     assert ("/console/model" in navigation) == (role != "sales")
+    # Whom to call at a company, and who is active there, is what sales calls by.
+    assert "/console/accounts" in navigation
+    assert browser.get("/console/accounts").status_code == 200
 
 
 def test_who_may_only_read_has_no_button_and_is_refused_without_one(visit):

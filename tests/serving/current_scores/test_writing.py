@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import polars as pl
 import pytest
 from current_score_entries import NOW, find, rank, scored, write
-from log_entries import in_transaction, make_outcome
+from log_entries import in_transaction, make_decision, make_outcome
 from sqlalchemy import func, select
 
 from features.clock import DAY, HOUR
@@ -46,7 +47,7 @@ def test_a_current_score_reads_back_as_it_was_written(log):
     assert write(log, lead) == 1
     (decision,) = queries.decisions_of_lead(log, "a")
     assert (decision.endpoint, decision.as_of) == ("rescore", NOW)
-    assert find(log, "a") == replace(lead.current, decision_id=decision.id)
+    assert find(log, "a") == replace(lead.current, decision_id=decision.id, decided_points=168)
     assert find(log, "a", "other") is None
 
 
@@ -62,6 +63,40 @@ def test_a_decision_is_logged_where_people_would_see_another_score_and_nowhere_e
     assert write(log, scored(points=169, as_of=NOW + 4, version="v2", state="dormant")) == 1
     assert (find(log, "a").changed_at, find(log, "a").decision_id) == (NOW + 4, 4)
     assert rank(log, "a")[:2] == (4, 0.169)
+
+
+def test_a_lead_that_nobody_would_call_is_a_decision_only_every_few_points(log):
+    """However slowly it moves: the step is counted from the last decision, not from the last score."""
+
+    def ages(points, day):
+        lead = scored(points=points, as_of=NOW + day)
+        decide = partial(make_decision, "a", as_of=NOW + day, version="v1", points=points, grade="C")
+        return replace(lead, current=replace(lead.current, grade="C"), decide=decide)
+
+    logged = [write(log, ages(100 - day, day)) for day in range(12)]
+    assert logged == [day % 5 == 0 for day in range(12)]
+    assert (find(log, "a").points, find(log, "a").decided_points) == (89, 90)
+    with log.connect() as connection:
+        assert len(read_score_history(connection, "a", "")) == 1
+    assert {each.points for each in queries.decisions_of_lead(log, "a")} == {100, 95, 90}
+
+
+def test_the_score_of_a_named_model_is_beside_that_of_the_default_one(log):
+    """It is logged under its name, ranks no lead, and goes with the lead."""
+    other = scored(points=300, version="r1")
+    other = replace(other, current=replace(other.current, model="renewal"))
+    heard = []
+    write(log, scored(), hooks=[lambda *_: heard.append(1)])
+    assert write(log, other, hooks=[lambda *_: heard.append(2)]) == 1
+    assert write(log, replace(other, current=replace(other.current, as_of=NOW + 1))) == 0
+    with log.connect() as connection:
+        named = find_score(connection, "a", "", "renewal")
+        assert (named.points, named.as_of) == (300, NOW + 1)
+    assert (find(log, "a").points, rank(log, "a")[:2], heard) == (168, (1, 0.168), [1])
+    assert sorted(each.model for each in queries.decisions_of_lead(log, "a")) == ["", "renewal"]
+    in_transaction(log, erase, "a", NOW)
+    with log.connect() as connection:
+        assert find_score(connection, "a", "", "renewal") is None
 
 
 def test_a_score_as_of_an_earlier_moment_does_not_replace_a_later_one(log):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Barrier
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -32,7 +33,7 @@ from serving.decision_log.settings import (
 from serving.decision_log.tables import HANDOVERS, LEAD_RANKS, METADATA
 from serving.handover_selection import lead_lot
 
-NEWEST = "0011"
+NEWEST = "0013"
 
 
 def test_migrations_lead_to_the_tables_of_the_code(log):
@@ -313,4 +314,20 @@ def test_a_service_of_another_project_writes_nothing(place, caplog):
     assert "belongs to the project 'crm-a'" in caplog.text
     log = open_log(place)
     assert list(queries.latest_decisions(log)) == []
+    log.dispose()
+
+
+def test_a_connection_that_comes_back_after_its_log_was_closed_is_closed(place):
+    log = open_log(place)
+    connection = log.connect()
+    connection.execute(select(1))
+    driver = connection.connection.driver_connection
+    log.dispose()
+    assert driver.execute("SELECT 1").fetchone() == (1,)
+    connection.close()
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        driver.execute("SELECT 1")
+    with log.connect() as again:
+        kept = again.connection.driver_connection
+    assert kept.execute("SELECT 1").fetchone() == (1,)
     log.dispose()

@@ -23,7 +23,7 @@ from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.records import RequestInfo
 from serving.decision_log.settings import LogSettings, LogUnavailable
-from serving.decision_log.statements import add_decisions, decision_rows
+from serving.decision_log.statements import add_decisions, decision_rows, probe_writable
 
 
 @pytest.fixture
@@ -457,3 +457,27 @@ def test_a_clock_that_jumps_ahead_does_not_empty_the_log(place, log, monkeypatch
     assert "log prune --keep-days 30 --force" in caplog.text
     kept = {decision.lead_id for decision in queries.scores(log, 0, 2**60)}
     assert kept == {*[f"lead {n}" for n in range(5)], "of the wrong time"}
+
+
+def test_who_still_reads_when_the_log_is_closed_leaves_no_connection_open(place):
+    journal = DecisionLog(LogSettings(place))
+    journal.writer.submit(probe_writable).result(20)
+    reads, goes_on, drivers = Event(), Event(), []
+
+    def read():
+        with journal.writer.log.connect() as connection:
+            drivers.append(connection.connection.driver_connection)
+            reads.set()
+            goes_on.wait(20)
+
+    async def give_up():
+        reading = asyncio.create_task(journal.read(read))
+        await asyncio.to_thread(reads.wait, 20)
+        reading.cancel()
+
+    asyncio.run(give_up())
+    journal.close()
+    goes_on.set()
+    journal._readers.shutdown(wait=True)
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        drivers[0].execute("SELECT 1")

@@ -34,6 +34,7 @@ from models.encoding import FeatureEncoder, FeatureEncoding
 from models.predictor import Predictor
 from models.score_parts import PartScale, PartScales, parts_to_frame
 from models.uncertainty import FeatureSupport, ScoreUncertainty
+from serving import background_scorer
 from serving.background_scorer import BackgroundScorer
 from serving.current_scores.reading import read_page
 from serving.current_scores.records import ScoreFilter
@@ -61,7 +62,7 @@ ROLES = {
 NOW = 100 * DAY
 CLOSED, REOPEN = ("sql", "disqualified"), ("lead",)
 # How often leads are scored between two requests with events.
-SCORES_BETWEEN = 0.7
+SCORES_BETWEEN = 0.4
 RECEIVED = 10.0**10
 TENANTS = itertools.count()
 
@@ -416,6 +417,8 @@ SCORE_COLUMNS = {
 
 def check(database, folder, rows, seed, as_of, erased):
     order = random.Random(seed)  # noqa: S311
+    # Many leads are scored together, few each alone: to the same bits.
+    background_scorer.MANY_LEADS = order.choice((1, 100))
     tenant = f"t{next(TENANTS)}"
     # Just before, since what is known by now counts.
     database.now = as_of - 1

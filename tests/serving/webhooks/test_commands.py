@@ -29,7 +29,9 @@ def test_a_secret_is_one_that_receivers_can_use():
     assert run("secret").stdout.strip() != secret
 
 
-@pytest.mark.parametrize(("status", "code", "words"), [(204, 0, "was taken"), (401, 1, "status 401")])
+@pytest.mark.parametrize(
+    ("status", "code", "words"), [(204, 0, "accepted the message"), (401, 1, "status 401")]
+)
 def test_a_trial_says_whether_a_signed_message_was_taken(tmp_path, status, code, words):
     secret = new_secret()
     (tmp_path / "secret").write_text(secret)

@@ -13,6 +13,7 @@ from features.clock import DAY
 from serving.current_scores.records import CurrentScore
 from serving.decision_log.records import Outcome
 from serving.decision_log.tables import DECISIONS, WEBHOOK_MESSAGES
+from serving.handover_plan import parse_plan
 from serving.handover_selection import HandoverRequest
 from serving.webhooks.messages import WebhookWriter, score_events
 from serving.webhooks.settings import Subscription
@@ -142,3 +143,17 @@ def test_each_lead_of_a_hand_over_is_told_in_its_rank(log):
         WebhookWriter([A_ONLY]).write_handover(connection, request, rows)
     told = [(lead_id, payload["data"]["rank"], payload["type"]) for _, _, lead_id, payload in messages(log)]
     assert told == [("ada", 1, "lead.handed_over"), ("cleo", 3, "lead.handed_over")]
+
+
+def test_a_hand_over_tells_whose_list_it_is_and_of_which_teams_as_the_plan_is_then(log):
+    plan = parse_plan({"owners": {"Ann": 3, "Ben": 2}, "teams": {"north": ["Ben", "Ann"], "south": ["Ben"]}})
+    plans = iter([plan, None, plan])
+    writer = WebhookWriter([ALL], find_plan=lambda: next(plans))
+    row = {"lead_id": "ada", "tenant": "", "decision_id": 1, "rank": 1, "explored": 0}
+    with log.begin() as connection:
+        add_decision(connection, 1, "ada", "A")
+        for owner in ("Ben", "Ann", ""):
+            request = HandoverRequest(NOW // DAY * DAY, 3, 0.0, "", "", owner=owner)
+            writer.write_handover(connection, request, [row])
+    addressed = [(payload["data"]["owner"], payload["data"]["teams"]) for *_, payload in messages(log)]
+    assert addressed == [("Ben", ["north", "south"]), ("Ann", []), (None, [])]

@@ -123,4 +123,7 @@ def test_a_name_that_leads_nowhere_is_a_failure_and_no_fault(monkeypatch):
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
-    assert send("https://hooks.example/x", allow_private=False).error == "the receiver's name leads nowhere"
+    assert (
+        send("https://hooks.example/x", allow_private=False).error
+        == "the receiver's host name cannot be resolved"
+    )

@@ -62,6 +62,18 @@ def test_it_is_said_in_words_in_both_languages(company):
     assert json.loads(json.dumps(effect.to_dict()))["overall"]["is_clear"]
 
 
+def test_who_was_called_by_hand_stays_as_drawn_and_makes_each_call_worth_more(company):
+    by_hand = pl.int_range(pl.len()).mod(5) == 0
+    listed = company.listed.with_columns(called_by_hand=by_hand)
+    before, after = company.effect(), replace(company, listed=listed).effect()
+    assert after.overall == before.overall
+    assert after.by_hand == listed.filter(~pl.col("handed_over") & pl.col("called_by_hand")).height > 50
+    # Of the leads handed over all are called here, and of the others one in five.
+    assert before.per_call is None
+    assert after.per_call.value == pytest.approx(after.overall.effect.value / 0.8, rel=0.1)
+    assert "handed over by hand" in " ".join(after.in_words())
+
+
 def test_conversions_after_the_horizon_do_not_count(company):
     late = company.outcomes.with_columns(
         pl.when(pl.col("outcome") == "won")
@@ -107,21 +119,21 @@ def test_without_a_control_group_it_is_refused_with_what_it_takes(company, share
 
 
 def test_too_few_leads_are_refused_with_what_it_takes(company):
-    with pytest.raises(UnidentifiedEffectError, match=r"too few to say anything.*leads in the control group"):
+    with pytest.raises(UnidentifiedEffectError, match=r"too few outcomes.*leads in the control group"):
         replace(company, listed=company.listed.head(60)).effect()
 
 
 def test_outcomes_of_called_leads_alone_are_refused(company):
     control = company.listed.filter(~pl.col("handed_over"))["lead_id"]
     silent = company.outcomes.filter(~pl.col("lead_id").is_in(control.implode()))
-    with pytest.raises(UnidentifiedEffectError, match="only a lead that is called can get one"):
+    with pytest.raises(UnidentifiedEffectError, match="Without outcomes of leads that are not called"):
         replace(company, outcomes=silent).effect()
     effect = replace(company, outcomes=silent).effect(all_reported=True)
     assert effect.rates[1] == 0
 
 
 def test_a_feature_that_is_none_is_refused(company):
-    with pytest.raises(UnidentifiedEffectError, match="no feature of the model is called 'regoin'"):
+    with pytest.raises(UnidentifiedEffectError, match="the model has no feature called 'regoin'"):
         company.effect(by=["regoin"])
 
 

@@ -43,9 +43,15 @@ def log(decisions, outcomes, **columns):
             "as_of": [T + round(decision[1] * DAY) for decision in decisions],
             "decided_at": [T + round(decision[1] * DAY) + 5 for decision in decisions],
             "complete": [decision[2] if len(decision) > 2 else True for decision in decisions],
-            "size": [float(number) for number, _ in enumerate(decisions)],
+            "features": [{"size": float(number)} for number, _ in enumerate(decisions)],
         },
-        schema={"lead_id": str, "as_of": int, "decided_at": int, "complete": bool, "size": float},
+        schema={
+            "lead_id": pl.String,
+            "as_of": pl.Int64,
+            "decided_at": pl.Int64,
+            "complete": pl.Boolean,
+            "features": pl.Struct({"size": pl.Float64}),
+        },
     )
     outcome_frame = pl.DataFrame(
         [(lead, what, T + round(day * DAY)) for lead, what, day in outcomes],
@@ -182,3 +188,21 @@ def test_early_outcomes_alone_would_make_fast_leads_look_common():
     assert naive > true + 0.02
     assert float(matured.label.mean()) == pytest.approx(true, abs=0.01)
     assert float(np.average(weighted.label, weights=weighted.weights)) == pytest.approx(true, abs=0.01)
+
+
+# Columns that the log, its labels and its weights have, and a CRM may have, too.
+TAKEN = ("grade", "probability", "tenant", "label", "weight", "at", "matured", "decided_at", "propensity")
+
+
+@pytest.mark.parametrize("weights", ["matured", "ipcw"])
+def test_a_feature_may_be_called_like_a_column_of_the_log(weights):
+    says = DisplayText("{value}", "{value}")
+    features = FeatureSet(
+        tuple(attribute(name, family="fit", says=says, unit="number") for name in (*TAKEN, "size"))
+    )
+    frames = log([("a", 1), ("b", 2)], [("a", "won", 5), ("b", "lost", 90)])
+    values = pl.DataFrame({name: [1.0, 2.0] for name in features.names}).to_struct("features")
+    frames = DecisionLogFrames(frames.decisions.with_columns(values), frames.outcomes, features)
+    dataset = dataset_from_log(frames, ASKED, CARD, weights)
+    assert dataset.label.tolist() == [1, 0]
+    assert dataset.rows.select(features.names).rows() == [(each,) * len(features) for each in (1.0, 2.0)]

@@ -39,7 +39,7 @@ def chosen(learning):
 def test_what_only_many_conditions_together_tell_is_learned_by_large_trees():
     out_of_fold, messages = chosen(rows(three_at_once))
     assert out_of_fold.bag.name == "large"
-    assert "larger trees look better on the last fold: trying them on all" in messages
+    assert "larger trees are better on the last fold; trying them on all folds" in messages
 
 
 def test_what_each_column_tells_is_learned_by_small_trees():

@@ -82,7 +82,7 @@ def test_a_kind_a_family_and_a_feature_stand_for_what_is_counted_in_them():
 
 @pytest.mark.parametrize("name", ["demo_requests", "demo_request.recency", "industry"])
 def test_what_cannot_rise_is_refused(name):
-    with pytest.raises(MonotoneError, match=f"nothing is counted under '{name}'"):
+    with pytest.raises(MonotoneError, match=f"no feature counts '{name}'"):
         monotone_constraints(FEATURES, [name])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 from dataclasses import replace
@@ -28,6 +29,7 @@ from training.config.settings import (
 )
 from training.config.toml_reader import ConfigError
 from training.data.load import read_dataset
+from training.pipeline.tracked_charts import draw_interactive_page
 from training.pipeline.train import rerender_report, resolve_tracking, run_training
 from training.registry.registry import champion_dir, set_champion
 from training.registry.tracking import Tracking, TrackingError, mlflow_client
@@ -180,6 +182,15 @@ def test_promotion_makes_the_run_champion(trained, store, tmp_path):
             client.get_model_version_by_alias(f"leadloop.{store.project}", "champion").run_id
             == trained.run.run_id
         )
+        run = client.get_run(trained.run.run_id)
+        [model] = client.search_logged_models([run.info.experiment_id])
+        assert run.data.tags["leadloop.role"] == model.tags["leadloop.role"] == "champion"
+        assert json.loads(model.tags["mlflow.modelVersions"]) == [
+            {"name": f"leadloop.{store.project}", "version": 1}
+        ]
+        assert "ROC AUC" in model.tags["mlflow.note.content"]
+        assert run.data.tags["leadloop.verdict"] == "may be promoted"
+        assert run.data.tags["leadloop.open_checks"] == "none"
 
 
 def test_the_same_files_and_seed_give_the_same_model(trained, config, company):
@@ -310,9 +321,46 @@ def test_a_crm_may_send_every_column_of_its_leads(history, tmp_path):
 def test_the_charts_are_tracked_as_pictures_of_their_own(tracked_run, tmp_path):
     client, run = tracked_run
     folder = Path(client.download_artifacts(run.info.run_id, "plots", str(tmp_path)))
-    pictures = {path.name: ET.fromstring(path.read_text()) for path in folder.iterdir()}  # noqa: S314  # ours
+    pictures = {path.name: ET.fromstring(path.read_text()) for path in folder.glob("*.svg")}  # noqa: S314  # ours
     assert set(pictures) == {"gains.svg", "reliability.svg", "families.svg"}
     assert {picture.tag for picture in pictures.values()} == {"{http://www.w3.org/2000/svg}svg"}
+
+
+def test_the_interactive_page_has_every_figure_and_loads_nothing(trained):
+    """A name from the data cannot end the script that it stands in."""
+    choice = (replace(trained.fitted.choice[0], name="</script><script>alert(1)"), *trained.fitted.choice[1:])
+    page = draw_interactive_page(trained.report, replace(trained.fitted, choice=choice))
+    assert not re.findall(r"<script[^>]*src=|<link|alert\(1\)</script>|</script><script>alert", page)
+    spec = json.loads(re.search(r"const spec = (.*);$", page, re.MULTILINE)[1])
+    gains, _, rounds, recipes = (chart["layer"][-1]["data"]["values"] for chart in spec["concat"])
+    assert [(row["called"], row["captured"]) for row in gains][1:] == list(trained.report.worth.gains)
+    assert {row["rounds"]: row["log-loss"] for row in rounds} == trained.fitted.round_log_losses
+    assert {row["recipe"] for row in recipes} == {score.name for score in choice}
+
+
+def test_rounds_and_folds_are_curves(trained, tracked_run):
+    client, run = tracked_run
+    rounds = client.get_metric_history(run.info.run_id, "trees_log_loss_by_round")
+    assert {point.step: point.value for point in rounds} == trained.fitted.round_log_losses
+    assert min(rounds, key=lambda point: point.value).step not in {5, 1000}
+    chosen = next(s for s in trained.fitted.choice if s.name == trained.model.card.recipe)
+    folds = client.get_metric_history(run.info.run_id, "log_loss_by_fold")
+    assert [point.value for point in folds] == list(chosen.fold_log_losses)
+    assert min(chosen.fold_log_losses) <= chosen.log_loss <= max(chosen.fold_log_losses)
+
+
+def test_each_candidate_is_a_run_below_it(trained, tracked_run):
+    client, run = tracked_run
+    nested = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    by_recipe = {each.data.params["recipe"]: each for each in nested}
+    assert by_recipe.keys() == trained.model.card.candidates.keys()
+    assert {each.info.status for each in nested} == {"FINISHED"}
+    losses = {recipe: each.data.metrics["log_loss"] for recipe, each in by_recipe.items()}
+    assert losses == trained.model.card.candidates
+    chosen = [
+        recipe for recipe, each in by_recipe.items() if each.data.tags["leadloop.candidate"] == "chosen"
+    ]
+    assert chosen == [trained.model.card.recipe]
 
 
 def test_a_report_of_another_release_is_refused_with_what_to_do(tmp_path):

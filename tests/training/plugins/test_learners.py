@@ -252,7 +252,7 @@ def test_the_smallest_one_will_do(rows):
     ("value", "says"),
     [
         (NoContributions, "without pickle.* this one lacks contributions. Add it, or keep it a candidate"),
-        (NotExact, "come to another probability than .*, by up to 1e-06; reasons must add up"),
+        (NotExact, "of another probability than .*, by up to 1e-06; reasons must add up"),
         (DependsOnOthers, "of one row alone differ|come to another probability"),
         (WrongShape, r"gave the shape \(500, 1\) for a matrix of"),
         (Pickles, "dictionary of plain file names and texts"),
@@ -262,7 +262,7 @@ def test_the_smallest_one_will_do(rows):
         (OneColumn, r"gave the shape \(500,\) for 500 rows; it should be \(500, 2\)"),
         (FailsToFit, "it raised ValueError: Input X contains NaN"),
         (lambda: 7, "returned int 7; this should be an unfitted classifier"),
-        (Good(), "this should be something to call, not Good"),
+        (Good(), "this should be a function or class, not Good"),
     ],
 )
 def test_what_cannot_be_saved_or_explained_is_refused_with_what_to_do(rows, value, says):

@@ -55,7 +55,7 @@ def test_an_installed_one_is_found():
         (lambda *given: given[0], "returned ndarray .*; this should be a number"),
         (lambda *_: float("nan"), "this should be a finite number, of 200 rows"),
         (lambda: 0.0, "it raised TypeError"),
-        (0.5, "this should be something to call, not float 0.5"),
+        (0.5, "this should be a function or class, not float 0.5"),
     ],
 )
 def test_what_gives_no_number_is_refused(function, says):

@@ -116,5 +116,5 @@ def test_without_any_plugin_of_a_group_the_message_says_so():
 
 def test_monotone_and_a_learner_of_a_plugin_do_not_go_together(tmp_path):
     (tmp_path / "leadloop.toml").write_text(FLAT + '[training]\nlearner = "x"\nmonotone = ["visit"]\n')
-    with pytest.raises(ConfigError, match="monotone is kept by the default learner only"):
+    with pytest.raises(ConfigError, match="monotone works with the default learner only"):
         load_config(tmp_path / "leadloop.toml")

@@ -32,6 +32,7 @@ from training.points.integer_weights import (
     round_to_integers,
     threshold_points,
 )
+from training.points.learned_table import LearnedScorecard
 from training.simulation.simulator import simulate
 
 INDUSTRY = attribute("industry", family="fit", says=DisplayText("Industry: {value}", "Branche: {value}"))
@@ -278,3 +279,9 @@ def test_on_a_simulated_company_the_table_beats_a_hand_made_one_and_keeps_most_o
     assert learned.roc_auc.incumbent < learned.roc_auc.table < learned.roc_auc.model + 0.01
     assert learned.retained_skill > 0.85
     assert len(learned.lines.rows) <= MOST
+
+
+def test_a_table_beside_its_model_is_the_same_when_read_again(learned):
+    again = LearnedScorecard.from_json(learned.to_json())
+    assert again == learned
+    assert (again.to_dict("de"), again.in_words()) == (learned.to_dict("de"), learned.in_words())

@@ -15,7 +15,9 @@ from features.redaction import without_secrets
 from training.registry.tracking import (
     Artifact,
     Metric,
+    MetricSeries,
     Model,
+    NestedRun,
     RunParams,
     RunRef,
     Tag,
@@ -80,6 +82,19 @@ def test_every_kind_of_item_is_written_down(tracked, tmp_path):
 def test_more_parameters_than_one_call_takes_are_all_kept(tracked):
     ref = log([RunParams({f"p{i}": i for i in range(230)})], tracking=tracked)
     assert len(run_of(tracked, ref).data.params) == 230
+
+
+def test_a_nested_run_has_its_figures_at_their_steps(tracked):
+    items = (RunParams({"recipe": "trees"}), MetricSeries("loss", [0.7, 0.6], [5, 10]), Tag("chosen", "yes"))
+    ref = log([NestedRun("candidate trees", items), MetricSeries("curve", [1, 2])], tracking=tracked)
+    with mlflow_client(tracked) as client:
+        [nested] = client.search_runs([ref.experiment_id], f"tags.`mlflow.parentRunId` = '{ref.run_id}'")
+        history = client.get_metric_history(nested.info.run_id, "loss")
+        assert [(point.step, point.value) for point in history] == [(5, 0.7), (10, 0.6)]
+        assert [point.step for point in client.get_metric_history(ref.run_id, "curve")] == [0, 1]
+    assert (nested.info.run_name, nested.info.status) == ("candidate trees", "FINISHED")
+    assert nested.data.params == {"recipe": "trees"}
+    assert nested.data.tags["chosen"] == "yes"
 
 
 def test_names_that_mlflow_refuses_are_written_with_underscores(tracked):

@@ -18,7 +18,7 @@ from features.spec import DisplayText, FeatureSet
 from models.metrics import Interval
 from training.leakage.checks import AHEAD, CHECKS, ORIGINS
 from training.report.charts.vega import PALETTE
-from training.report.layout import BLOCKS, history_only_sections
+from training.report.layout import BLOCKS, history_only_sections, missing_reason
 from training.report.render import environment, render
 from training.report.report import build_report
 from training.report.table import Table
@@ -81,8 +81,14 @@ def shown(html):
     return re.sub(r"<template.*</template>", "", html, flags=re.DOTALL)
 
 
-def test_every_section_is_there_once_in_order(page):
-    assert tuple(name for name in page.ids if name in BLOCKS) == tuple(BLOCKS)
+def test_every_section_is_there_once_in_order_or_its_title_with_the_reason(page, report):
+    missing = {block: reason for block in BLOCKS if (reason := missing_reason(report, block))}
+    [lang] = [attrs["lang"] for attrs in page.attributes("html")]
+    text, t = " ".join(page.text), translator(lang)
+    assert tuple(name for name in page.ids if name in BLOCKS) == tuple(b for b in BLOCKS if b not in missing)
+    assert missing
+    for block, reason in missing.items():
+        assert f"{t(f'sections.{block}')}: {t(f'absent.{reason.reason}')}" in text
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -142,7 +148,7 @@ def test_the_page_runs_its_own_script_and_no_other(html):
 
 def test_every_table_has_a_caption_and_every_chart_a_sentence(page):
     tags = [tag for tag, _ in page.tags]
-    assert tags.count("table") == tags.count("caption") == tags.count("tbody") > tags.count("details")
+    assert tags.count("table") == tags.count("caption") == tags.count("tbody") > 5
     assert tags.count("svg") == tags.count("figure") == tags.count("figcaption")
     assert all(attrs.get("aria-hidden") == "true" for attrs in page.attributes("svg"))
 
@@ -152,7 +158,7 @@ def test_print_leaves_out_long_tables(rows, left_out):
     source = '{% from "parts.html" import folded with context %}{{ folded("all", table) }}'
     table = Table("all", ("name",), tuple((str(i),) for i in range(rows)))
     html = environment().from_string(source).render(table=table, t=translator("en"))
-    assert ('<details class="long">' in html) == left_out
+    assert ('<details class="behind long">' in html) == left_out
 
 
 def test_landmarks_and_language_are_there(html, page):
@@ -206,7 +212,7 @@ def test_what_comes_from_data_stays_text(lang):
     page = Page(html)
     assert page.problems == []
     assert "b" not in {tag for tag, _ in page.tags}
-    assert html.count("<script") == len(LANGUAGES) + 1
+    assert html.count("<script") == len(LANGUAGES) + 2  # sliders, counts, and our own
     assert "alert(" in "".join(page.text)
 
 

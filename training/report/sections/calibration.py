@@ -28,6 +28,7 @@ _CAPTIONS = {
     "month": "calibration.months_table",
     "segment": "calibration.segments_table",
 }
+_LISTS = {"group": "bins", "grade": "grades", "month": "months", "segment": "segments"}
 
 
 def view(report: Report, t: Translator) -> dict[str, Any]:
@@ -43,13 +44,13 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     return {
         "bins": chart_markup(curves.calibration_chart(calibration.bins, t)),
         "bins_table": _bins(report, t),
-        "grades": _table("grade", [(group.name, group) for group in calibration.grades], t),
+        "grades": _table("grade", [(group.name, group) for group in calibration.grades], report, t),
         "months": _outcomes(months, t),
         "months_off": _count_miscalibrated(months),
-        "months_table": _table("month", months, t),
+        "months_table": _table("month", months, report, t),
         "segments": _outcomes(segments, t),
         "segments_off": _count_miscalibrated(segments),
-        "segments_table": _table("segment", segments, t),
+        "segments_table": _table("segment", segments, report, t),
         "by": t.title(calibration.segments.by) if calibration.segments else "",
     }
 
@@ -58,13 +59,15 @@ def _bins(report: Report, t: Translator) -> Table:
     """The ten bins by probability, and all rows together."""
     calibration = report.calibration
     named = [(group.name, group) for group in calibration.bins]
-    return _table("group", [*named, (t("calibration.all"), calibration.total)], t)
+    return _table("group", [*named, (t("calibration.all"), calibration.total)], report, t)
 
 
-def _table(what: str, named: Named, t: Translator) -> Table:
+def _table(what: str, named: Named, report: Report, t: Translator) -> Table:
     """Prediction and outcome of groups; ``what`` is the kind of group."""
     head = tuple(t(f"calibration.{name}") for name in (what, "rows", "forecast", "outcome"))
-    return Table(t(_CAPTIONS[what]), head, tuple(_group(name, group, t) for name, group in named))
+    rows = tuple(_group(name, group, t) for name, group in named)
+    leads = report.lead_lists.get(f"calibration.{_LISTS[what]}", ())
+    return Table(t(_CAPTIONS[what]), head, rows, leads=leads)
 
 
 def _named_months(report: Report, t: Translator) -> Named:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from training.analysis.channels import Channels
@@ -13,10 +14,11 @@ from training.report.table import Table
 from training.report.translator import FormattedNumber
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from features.spec import FeatureSpec
     from training.analysis.channels import Channel, ChannelBreakdown, CostPerSql
+    from training.analysis.lead_lists import LeadList
     from training.report.report import Report
     from training.report.translator import Translator
     from training.stats.significance import Verdict
@@ -37,8 +39,10 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     return {
         "lead": t("channels.adjusted" if channels.adjusted else "channels.unadjusted"),
         "dimensions": [
-            _breakdown_view(breakdown, title, t)
-            for breakdown, title in zip(channels.dimensions, _titles(channels, t), strict=True)
+            _breakdown_view(breakdown, title, report.lead_lists.get(f"channels.{number}", ()), t)
+            for number, (breakdown, title) in enumerate(
+                zip(channels.dimensions, channel_titles(channels, t), strict=True)
+            )
         ],
         "unknown": ", ".join(channels.unknown),
     }
@@ -48,7 +52,7 @@ def headline(channels: Channels, t: Translator) -> str:
     """Name the channels farthest above and below expectation, or say that none is significant."""
     candidates = [
         (channel, dimension.spec, title)
-        for title, dimension in zip(_titles(channels, t), channels.dimensions, strict=True)
+        for title, dimension in zip(channel_titles(channels, t), channels.dimensions, strict=True)
         for channel in dimension.channels
     ]
     by_side = ([each for each in candidates if each[0].verdict == side] for side in ("more", "less"))
@@ -72,7 +76,7 @@ def _log_ratio(candidate: tuple[Channel, FeatureSpec, str]) -> float:
     return 0.0 if ratio is None else abs(math.log(max(ratio.value, sys.float_info.min)))
 
 
-def _titles(channels: Channels, t: Translator) -> list[str]:
+def channel_titles(channels: Channels, t: Translator) -> list[str]:
     """The titles of the channel columns, with the column's name where two are alike."""
     titles = [t.title(breakdown.spec) for breakdown in channels.dimensions]
     return [
@@ -81,7 +85,9 @@ def _titles(channels: Channels, t: Translator) -> list[str]:
     ]
 
 
-def _breakdown_view(breakdown: ChannelBreakdown, title: str, t: Translator) -> dict[str, Any]:
+def _breakdown_view(
+    breakdown: ChannelBreakdown, title: str, leads: tuple[LeadList, ...], t: Translator
+) -> dict[str, Any]:
     marks = [
         ForestRow(
             _name(channel, breakdown.spec, t), t.interval(channel.ratio, 2), channel.ratio, channel.verdict
@@ -98,7 +104,7 @@ def _breakdown_view(breakdown: ChannelBreakdown, title: str, t: Translator) -> d
             matured=t.number(breakdown.matured),
             rate=t.rate(breakdown.rate),
         ),
-        "table": _table(breakdown, title, t),
+        "table": replace(_table(breakdown, title, t), leads=leads),
     }
 
 
@@ -138,15 +144,37 @@ def named(names: Sequence[str], t: Translator) -> str:
 
 def _table(breakdown: ChannelBreakdown, title: str, t: Translator) -> Table:
     costs = any(channel.cost for channel in breakdown.channels)
+    values = any(channel.pipeline for channel in breakdown.channels)
     heads = ("channel", "leads", "matured", "won", "rate", "judged", "expected", "came", "ratio", "verdict")
     rows = tuple(
-        _row(channel, breakdown.spec, t) + ((_cost(channel.cost, t),) if costs else ())
+        _row(channel, breakdown.spec, t)
+        + ((_cost(channel.cost, t),) if costs else ())
+        + ((t.number(channel.pipeline or 0.0),) if values else ())
         for channel in breakdown.channels
     )
     head = tuple(t(f"channels.{name}") for name in heads)
     quiet = frozenset(i for i, channel in enumerate(breakdown.channels) if channel.verdict == "few")
     caption = t("channels.table", dimension=title)
-    return Table(caption, head + ((t("channels.cost"),) if costs else ()), rows, muted_rows=quiet)
+    more = ((t("channels.cost"),) if costs else ()) + ((t("channels.pipeline"),) if values else ())
+    return Table(caption, head + more, rows, muted_rows=quiet)
+
+
+def board_table(
+    breakdown: ChannelBreakdown, chosen: Sequence[Channel], title: str, target: str, t: Translator
+) -> Table:
+    """The chosen channels: leads, conversion rate, and where given cost per SQL and pipeline value."""
+    columns: dict[str, Callable[[Channel], str]] = {
+        t("channels.channel"): lambda channel: _name(channel, breakdown.spec, t),
+        t("channels.leads"): lambda channel: t.number(channel.leads),
+        t("channels.rate"): lambda channel: t.rate(channel.rate) if channel.rate else "",
+    }
+    if any(channel.cost for channel in chosen):
+        columns[t("channels.cost_per", target=target)] = lambda channel: _cost(channel.cost, t)
+    if any(channel.pipeline for channel in chosen):
+        columns[t("channels.pipeline")] = lambda channel: t.number(channel.pipeline or 0.0)
+    rows = tuple(tuple(cell(channel) for cell in columns.values()) for channel in chosen)
+    quiet = frozenset(i for i, channel in enumerate(chosen) if channel.verdict == "few")
+    return Table(t("channels.board_table", dimension=title), tuple(columns), rows, muted_rows=quiet)
 
 
 def _row(channel: Channel, spec: FeatureSpec, t: Translator) -> tuple[str, ...]:
@@ -174,5 +202,5 @@ def _cost(cost: CostPerSql | None, t: Translator) -> str:
     if cost is None or cost.value is None:
         return ""
     high = t("channels.open") if cost.high is None else t.number(cost.high)
-    text = f"{t.number(cost.value)} ({t.number(cost.low)} – {high})"  # noqa: RUF001  # a dash between figures
+    text = f"{t.number(cost.value)} ({t.number(cost.low)}\N{WORD JOINER}\N{EN DASH}\N{WORD JOINER}{high})"
     return FormattedNumber(text, cost.value, cost.low, *([] if cost.high is None else [cost.high]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from babel.dates import format_date
@@ -39,7 +40,7 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     return {
         "stages": chart_markup(bars.stage_chart(counts, t)),
         "cohorts": chart_markup(cohorts.cohort_chart(named, t("funnel.rate", target=target), t)),
-        "steps": _steps(funnel, t),
+        "steps": replace(_steps(funnel, t), leads=report.lead_lists.get("funnel.steps", ())),
         "stays": _stays(funnel, t),
         "by_period": _by_period(funnel, t),
         "spread": _spread(funnel, t),

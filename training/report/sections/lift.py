@@ -122,7 +122,8 @@ def _lifts(report: Report, t: Translator) -> Table:
         for lift in report.worth.lifts
     )
     head = ("share", "leads", "hits", "rate", "lift", "captured")
-    return Table(t("worth.lift_table"), tuple(t(f"worth.{name}") for name in head), rows)
+    leads = report.lead_lists.get("worth.lifts", ())
+    return Table(t("worth.lift_table"), tuple(t(f"worth.{name}") for name in head), rows, leads=leads)
 
 
 def _measures(report: Report, t: Translator) -> Table:

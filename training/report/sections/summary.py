@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from features.clock import DAY
 from models.metrics import Interval
-from training.report.charts.bars import interval_bars
+from training.analysis.calibration import is_miscalibrated
+from training.analysis.channels import Channels
+from training.analysis.funnel import Funnel
+from training.report.charts.bars import interval_bars, stage_chart
 from training.report.charts.vega import chart_markup
+from training.report.sections.channels import board_table, channel_titles
+from training.report.sections.funnel import narrowest
 from training.report.sections.recommendations import recommendations
 
 if TYPE_CHECKING:
@@ -17,13 +22,18 @@ if TYPE_CHECKING:
     from training.report.translator import Translator
 
 
+# Rows of the board's table of channels.
+MOST_CHANNELS = 6
+
+
 def view(report: Report, t: Translator) -> dict[str, Any]:
-    """Build the context of ``summary.html``.
+    """Build the context of ``summary.html``, the board page.
 
     Returns:
-        headline and looks (sentences), contrast (chart), steps (recommendations), warnings (code and
-        sentence), better (whether the model is worthwhile) and half_days (days to half of the conversions, or
-        None).
+        headline and looks (sentences), contrast (chart), steps (recommendations), channels (table with
+        channels_reading, or None), funnel (chart with funnel_reading, or None), trust (sentences), warnings
+        (code and sentence), better (whether the model is worthwhile) and half_days (days to half of the
+        conversions, or None).
     """
     half = report.summary.leads.half
     return {
@@ -33,8 +43,60 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
         "steps": recommendations(report, t),
         "headline": _headline(report, t),
         "looks": looks(report, t),
+        "trust": _trust(report, t),
         "warnings": warnings(report, t),
+        **_channels(report, t),
+        **_funnel(report, t),
     }
+
+
+def _channels(report: Report, t: Translator) -> dict[str, Any]:
+    """The largest channels of the first column whose channel every lead has."""
+    analysis = report.insights.channels
+    if not isinstance(analysis, Channels):
+        return {"channels": None}
+    named = list(zip(analysis.dimensions, channel_titles(analysis, t), strict=True))
+    breakdown, title = next((each for each in named if each[0].whole), named[0])
+    largest = sorted(breakdown.channels, key=lambda channel: (channel.pooled > 0, -channel.leads))
+    reading = (
+        "channels.board_costs" if any(channel.cost for channel in largest) else "channels.board_no_costs"
+    )
+    return {
+        "channels": board_table(breakdown, largest[:MOST_CHANNELS], title, _target(report, t), t),
+        "channels_reading": t(reading),
+    }
+
+
+def _target(report: Report, t: Translator) -> str:
+    """The name of the target stage; "conversion" for a flat export."""
+    funnel = report.insights.funnel
+    return t.label("stages", funnel.target) if isinstance(funnel, Funnel) else t("channels.conversion")
+
+
+def _funnel(report: Report, t: Translator) -> dict[str, Any]:
+    funnel = report.insights.funnel
+    if not isinstance(funnel, Funnel):
+        return {"funnel": None}
+    counts = [(t.label("stages", step.stage), step.entered) for step in funnel.steps]
+    return {
+        "funnel": chart_markup(stage_chart(counts, t)),
+        "funnel_reading": narrowest(funnel, t) or t("summary.funnel_reading"),
+    }
+
+
+def _trust(report: Report, t: Translator) -> list[str]:
+    """What was measured on how many leads, how well it ranks, and how far predictions are from outcomes."""
+    summary, total = report.summary, report.calibration.total
+    verdict = "summary.off_beyond" if is_miscalibrated(total) else "summary.off_chance"
+    return [
+        t.plural("summary.unseen", summary.people, rows=t.number(summary.rows)),
+        t("summary.pairs", auc=t.percent(report.worth.roc_auc.value)),
+        t(
+            verdict,
+            forecast=t.number(100 * total.forecast, 1),
+            observed=t.number(100 * total.observed.value, 1),
+        ),
+    ]
 
 
 def looks(report: Report, t: Translator) -> str:

@@ -131,7 +131,7 @@ def test_actions_that_contradict_each_other_cannot_be_made():
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_summary_knows_one_base_rate(report, lang):
     t = translator(lang)
-    summary = render(report, lang).split('<section id="summary"')[1].split("</section>")[0]
+    summary = render(report, lang).split('<section id="summary"')[1].split('<div class="columns">')[0]
     base = t.percent(report.summary.base_rate, 1)
     assert f"<dd>{base}</dd>" in summary
     assert t.percent(report.summary.leads.rate.value, 1) != base
