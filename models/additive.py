@@ -128,6 +128,18 @@ class AdditiveModel:
             sums += effect.at(matrix[:, source])
         return sums
 
+    def add_up(self, contributions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) raw log-odds of (n, features) ``contributions``: to the bit those of ``log_odds``."""
+        if len(contributions) == 1:
+            total = self.intercept
+            for contribution in contributions[0].tolist():
+                total += contribution
+            return np.array([total])
+        sums = np.full(len(contributions), self.intercept)
+        for column in contributions.T:
+            sums += column
+        return sums
+
     def scale(self, factor: float) -> AdditiveModel:
         """The model with the intercept and every effect times ``factor``."""
         return AdditiveModel(

@@ -22,6 +22,7 @@ from models.explanation import (
     log_odds_to_total_points,
     render_sentence,
     render_title,
+    split_by_weight,
 )
 from models.observed_rates import ObservedRates
 from models.uncertainty import WITHHELD, ScoreInterval
@@ -119,9 +120,19 @@ class ConversionModel:
         Returns:
             The score.
         """
-        return self._score(self.predictor.encodings.encode_row(row), lead_id, as_of, lang)
+        matrix = self.predictor.encodings.encode_row(row)
+        return self._score(matrix, float(self.predictor.log_odds(matrix)[0]), lead_id, as_of, lang)
 
-    def explain(self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en") -> Explanation:
+    def explain(  # noqa: PLR0913  # a lead and the options of its reasons
+        self,
+        row: Mapping[str, Value],
+        lead_id: str,
+        as_of: int,
+        lang: str = "en",
+        *,
+        top: int | None = None,
+        top_each: int | None = None,
+    ) -> Explanation:
         """Score one feature row and say what each feature contributed.
 
         Args:
@@ -129,24 +140,28 @@ class ConversionModel:
             lead_id: The lead.
             as_of: Epoch seconds of the snapshot.
             lang: Language of the reasons. Default English.
+            top: How many reasons to put into words, as in ``top_reasons``. Default: all.
+            top_each: How many that raise the score, and as many that lower it. Default: all.
 
         Returns:
-            The score with one reason a feature or combination, the largest contribution first.
+            The score with one reason a feature or combination, the largest contribution first; those beyond
+            ``top`` and ``top_each`` as their contributions alone.
         """
         matrix = self.predictor.encodings.encode_row(row)
-        score = self._score(matrix, lead_id, as_of, lang)
-        base, contributions = self.predictor.contributions(matrix)
-        values = self._reason_values(row)
-        reasons = [
-            Reason(spec.name, spec.family, value, weight, log_odds_to_points(weight), text, evidence)
-            for spec, weight in zip(self.reason_features.specs, contributions[0].tolist(), strict=True)
-            for cell in [values[spec.name]]
-            for value in [cell if spec.reduce != "combination" else str(cell).replace(SEPARATOR, TOGETHER)]
-            for text in [self.render_reason(spec, cell, weight, lang)]
-            for evidence in [self.observed_rates.evidence(spec.name, cell)]
-        ]
-        ordered = tuple(sorted(reasons, key=lambda r: -abs(r.contribution)))
-        return Explanation(score, base, ordered, self.split_contributions(contributions)[0])
+        log_odds, base, contributions = self.predictor.log_odds_and_contributions(matrix)
+        score = self._score(matrix, float(log_odds[0]), lead_id, as_of, lang)
+        values, weights = self._reason_values(row), contributions[0].tolist()
+        specs = self.reason_features.specs
+        best, others = split_by_weight(weights, top, top_each)
+        reasons = tuple(self._reason(specs[i], values[specs[i].name], weights[i], lang) for i in best)
+        rest = tuple((specs[i].family, weights[i]) for i in others)
+        return Explanation(score, base, reasons, self.split_contributions(contributions)[0], rest)
+
+    def _reason(self, spec: FeatureSpec, cell: Value, weight: float, lang: str) -> Reason:
+        value = cell if spec.reduce != "combination" else str(cell).replace(SEPARATOR, TOGETHER)
+        text = self.render_reason(spec, cell, weight, lang)
+        evidence = self.observed_rates.evidence(spec.name, cell)
+        return Reason(spec.name, spec.family, value, weight, log_odds_to_points(weight), text, evidence)
 
     def score_parts(self, rows: pl.DataFrame) -> list[tuple[ScorePart, ...]]:
         """Split the scores of feature ``rows`` into fit and engagement; see ``split_contributions``."""
@@ -302,8 +317,9 @@ class ConversionModel:
         """The base and the (n, ``reason_features``) contributions of ``rows``, in calibrated log-odds."""
         return self.predictor.contributions(self.predictor.encodings.encode(rows))
 
-    def _score(self, matrix: NDArray[np.float64], lead_id: str, as_of: int, lang: str) -> Score:
-        log_odds = float(self.predictor.log_odds(matrix)[0])
+    def _score(
+        self, matrix: NDArray[np.float64], log_odds: float, lead_id: str, as_of: int, lang: str
+    ) -> Score:
         half, first, bounds = 0.0, -1, (log_odds, log_odds)
         if self.uncertainty:
             half, first = self.uncertainty.half_width(matrix[0].tolist(), log_odds)

@@ -16,6 +16,8 @@ from models.encoding import SEPARATOR
 from models.observed_rates import ObservedRate  # noqa: TC001  # the service reads a reason's annotations
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from features.spec import FeatureSpec
     from models.grades import Grade
     from models.uncertainty import InsufficientEvidence, ScoreInterval
@@ -148,22 +150,27 @@ class Explanation:
     Attributes:
         score: The score.
         base: Calibrated log-odds before anything is known of the lead.
-        reasons: One a feature, the largest contribution first.
+        reasons: One a feature, the largest contribution first; of some features alone where it was limited.
         parts: Fit and engagement, which add up to the log-odds with the base; none in models of early
             releases.
+        rest: Family and contribution of each feature without a reason, the largest contribution first.
     """
 
     score: Score
     base: float
     reasons: tuple[Reason, ...]
     parts: tuple[ScorePart, ...] = ()
+    rest: tuple[tuple[str, float], ...] = ()
 
     @property
     def families(self) -> tuple[FamilyContribution, ...]:
         """The contributions added up by family, the weightiest first."""
         parts: dict[str, list[float]] = {}
-        for reason in self.reasons:
-            parts.setdefault(reason.family, []).append(reason.contribution)
+        for family, weight in (
+            *((reason.family, reason.contribution) for reason in self.reasons),
+            *self.rest,
+        ):
+            parts.setdefault(family, []).append(weight)
         sums = ((family, math.fsum(weights)) for family, weights in parts.items())
         shares = (FamilyContribution(family, weight, log_odds_to_points(weight)) for family, weight in sums)
         return tuple(sorted(shares, key=lambda share: -abs(share.contribution)))
@@ -175,12 +182,13 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         top = top_reasons(self.reasons, _MAX_REASONS)
-        rest = math.fsum(reason.points for reason in self.reasons) - math.fsum(r.points for r in top)
+        points = [*(reason.points for reason in self.reasons), *(log_odds_to_points(w) for _, w in self.rest)]
+        rest = math.fsum(points) - math.fsum(r.points for r in top)
         widest = max((abs(reason.points) for reason in top), default=0.0)
         rows = [
             ("before anything is known of the lead", "", f"{_base_points(self):.1f}", ""),
             *((r.text, r.family, f"{r.points:+.1f}", html_bar(r.points, widest)) for r in top),
-            (f"{len(self.reasons) - len(top)} further reasons", "", f"{rest:+.1f}", ""),
+            (f"{len(points) - len(top)} further reasons", "", f"{rest:+.1f}", ""),
             (html_strong("together"), "", html_strong(f"{_exact_points(self.score):.1f}"), ""),
         ]
         return html_card(
@@ -306,12 +314,28 @@ def top_reasons(
     Returns:
         The reasons, the largest contribution first.
     """
-    ordered = sorted(reasons, key=lambda reason: -abs(reason.contribution))
+    places, _ = split_by_weight([reason.contribution for reason in reasons], top, each)
+    return tuple(reasons[place] for place in places)
+
+
+def split_by_weight(
+    weights: Sequence[float], top: int | None = None, each: int | None = None
+) -> tuple[list[int], list[int]]:
+    """The places of the weights that ``top_reasons`` chooses and of the others, the largest of each first.
+
+    >>> split_by_weight([0.5, -2.0, 1.0, 0.0], top=3, each=1)
+    ([1, 2], [0, 3])
+    """
+    ordered = sorted(range(len(weights)), key=lambda place: -abs(weights[place]))
+    best = ordered
     if each is not None:
-        sides = ([r for r in ordered if r.contribution > 0], [r for r in ordered if r.contribution < 0])
-        features = {reason.feature for side in sides for reason in side[:each]}
-        ordered = [reason for reason in ordered if reason.feature in features]
-    return tuple(ordered[:top])
+        raising = [place for place in ordered if weights[place] > 0]
+        lowering = [place for place in ordered if weights[place] < 0]
+        weightiest = {*raising[:each], *lowering[:each]}
+        best = [place for place in ordered if place in weightiest]
+    best = best[:top]
+    chosen = set(best)
+    return best, [place for place in ordered if place not in chosen]
 
 
 def render_sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:

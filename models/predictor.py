@@ -56,7 +56,13 @@ class Predictor:
 
     def log_odds(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) calibrated log-odds of an encoded (n, columns) ``matrix``."""
-        raw = np.zeros(len(matrix)) if self.linear is None else self.linear.log_odds(matrix)
+        return self._log_odds(matrix, None if self.linear is None else self.linear.log_odds(matrix))
+
+    def _log_odds(
+        self, matrix: NDArray[np.float64], linear: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        """(n,) calibrated log-odds, where the additive part is there already."""
+        raw = np.zeros(len(matrix)) if linear is None else linear
         if self.booster is not None:
             raw = raw + self.tree_weight * self._tree_log_odds(self.booster, matrix)
         if self.plugin is not None:
@@ -73,9 +79,24 @@ class Predictor:
         Base and contributions of a row add up to its calibrated log-odds, to 1e-9. Those of the trees are
         path-dependent TreeSHAP (Lundberg et al. 2020), as LightGBM computes it.
         """
+        return self._contributions(matrix, None if self.linear is None else self.linear.contributions(matrix))
+
+    def log_odds_and_contributions(
+        self, matrix: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+        """What ``log_odds`` and ``contributions`` give, to the bit, with the additive part evaluated once."""
+        if self.linear is None:
+            return self.log_odds(matrix), *self.contributions(matrix)
+        effects = self.linear.contributions(matrix)
+        return self._log_odds(matrix, self.linear.add_up(effects)), *self._contributions(matrix, effects)
+
+    def _contributions(
+        self, matrix: NDArray[np.float64], linear: NDArray[np.float64] | None
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Base and contributions, where those of the additive part are there already."""
         total = np.zeros((len(matrix), len(self.feature_names)))
-        if self.linear is not None:
-            total += self.linear.contributions(matrix)
+        if linear is not None:
+            total += linear
         if self.booster is not None and len(matrix):  # LightGBM divides by the number of rows
             total += self.tree_weight * self._tree_contributions(self.booster, matrix)
         if self.plugin is not None:

@@ -140,10 +140,19 @@ def sum_by_part(
 
     Columns are added in their order, so that a lead has the same bits alone and among others.
     """
+    if len(contributions) == 1:  # arrays of one number would cost twenty times as much
+        totals: dict[PartName, float] = dict.fromkeys(PARTS, 0.0)
+        for family, contribution in zip(families, contributions[0].tolist(), strict=True):
+            totals[_part_of(family)] += contribution
+        return {name: np.array([total]) for name, total in totals.items()}
     sums: dict[PartName, NDArray[np.float64]] = {name: np.zeros(len(contributions)) for name in PARTS}
     for family, column in zip(families, contributions.T, strict=True):
-        sums["fit" if family in FIT_FAMILIES else "engagement"] += column
+        sums[_part_of(family)] += column
     return sums
+
+
+def _part_of(family: str) -> PartName:
+    return "fit" if family in FIT_FAMILIES else "engagement"
 
 
 def combine_grades(parts: Sequence[ScorePart]) -> str | None:

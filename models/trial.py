@@ -21,7 +21,6 @@ import numpy as np
 import polars as pl
 
 from models import artifact
-from models.plugin_part import PART as LEARNER
 
 if TYPE_CHECKING:
     from features.spec import FeatureSpec
@@ -30,6 +29,14 @@ if TYPE_CHECKING:
 ENDS_WITHIN = 60.0
 _ROWS = 16
 _AGREE_TO = 1e-6
+_PROGRAM = """
+import sys
+from pathlib import Path
+from models.lightgbm_import import import_lightgbm_alone
+import_lightgbm_alone(Path(sys.argv[1]))
+from models.trial import answer_trial
+answer_trial(sys.argv[1])
+"""
 # Passwords of databases and tokens stay with whoever has them.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT", "VIRTUAL_ENV")
 
@@ -72,10 +79,7 @@ def require_trial(folder: Path, ends_within: float = ENDS_WITHIN) -> TrialResult
 
 def try_model(folder: Path, ends_within: float = ENDS_WITHIN) -> TrialResult:
     """The result of trying the model in a folder in a process of its own, as ``require_trial`` does."""
-    # LightGBM imports both where it finds them, and needs neither; a plug-in's learner may.
-    without = "" if (folder / LEARNER).exists() else "sys.modules.update(pandas=None, sklearn=None); "
-    program = f"import sys; {without}from models.trial import answer_trial; answer_trial(sys.argv[1])"
-    command = [sys.executable, "-P", "-c", program, str(folder.absolute())]
+    command = [sys.executable, "-P", "-c", _PROGRAM, str(folder.absolute())]
     # A session of its own, so that whatever it starts ends with it.
     with subprocess.Popen(  # noqa: S603  # our own interpreter, no shell
         command,

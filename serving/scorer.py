@@ -143,7 +143,9 @@ class Scorer:
             self._limit_reasons(requests, top, top_each)
             for request in requests:
                 row = self.feature_row(request)
-                plain = self.model.explain(row, request.record.lead_id, request.as_of, lang)
+                # A change since an earlier time is told of all features.
+                limits = {"top": top, "top_each": top_each} if request.since is None else {}
+                plain = self.model.explain(row, request.record.lead_id, request.as_of, lang, **limits)
                 explanation = replace(plain, score=self._with_account_doubt(plain.score, request, lang))
                 reasons = top_reasons(explanation.reasons, top, top_each)
                 note(NewDecision(explanation.score, row, reasons))
@@ -311,12 +313,12 @@ def _explain_result(
     explanation: Explanation, reasons: tuple[Reason, ...], request: ScoringRequest, change: ScoreChange | None
 ) -> ExplainResult:
     names = {reason.feature for reason in reasons}
-    left_out = (reason for reason in explanation.reasons if reason.feature not in names)
+    left_out = [reason.contribution for reason in explanation.reasons if reason.feature not in names]
     return ExplainResult(
         **_score_fields(explanation.score, request, explanation.parts),
         log_odds=explanation.score.log_odds,
         base=explanation.base,
-        rest=fsum(reason.contribution for reason in left_out),
+        rest=fsum([*left_out, *(contribution for _, contribution in explanation.rest)]),
         reasons=reasons,
         families=explanation.families,
         change=change,

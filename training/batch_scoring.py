@@ -28,6 +28,7 @@ from features.spec import FeatureSet
 from features.suggestions import suggest
 from models.artifact import load
 from models.explanation import log_odds_to_points
+from models.lightgbm_import import import_lightgbm_alone
 from models.score_parts import parts_to_frame
 from training.data.dataset import compute_feature_rows, flat_rows
 from training.file_output import Sink, frame_writer
@@ -253,7 +254,12 @@ def _worker_pool(workers: Workers) -> Iterator[_Pool]:
     before = os.environ.get(_THREADS)
     os.environ.setdefault(_THREADS, str(threads))
     # A forked copy of this process would wait for locks of threads that it does not have.
-    pool = ProcessPoolExecutor(workers.count, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        workers.count,
+        mp_context=get_context("spawn"),
+        initializer=import_lightgbm_alone,
+        initargs=(workers.model,),
+    )
     try:
         yield pool, workers
     finally:

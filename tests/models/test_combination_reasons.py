@@ -12,7 +12,9 @@ from small_model import build_small_model
 from features.spec import DisplayText, FeatureSet, attribute, combination
 from models import artifact
 from models.additive import AdditiveModel, CategoryTerm, PiecewiseLinearTerm
+from models.conversion import ConversionModel
 from models.encoding import CombinationEncoding, FeatureEncoder, FeatureEncoding
+from models.explanation import top_reasons
 from models.score_parts import PartScales
 from models.trial import check_answers
 from training.batch_scoring import ScoringOptions, score_flat
@@ -68,6 +70,32 @@ def test_a_combination_is_one_reason_that_names_its_parts(model, lang, text):
     assert (reason.text, reason.value, reason.family) == (text, "north x 3", "fit")
     assert reason.contribution > 1
     assert len(explanation.reasons) == 3
+
+
+LIMITS = [{"top": 1}, {"top": 2, "top_each": 1}, {"top_each": 1}, {"top": 0}, {"top": 9}]
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+def test_fewer_reasons_are_those_of_all_and_nothing_else_changes(model, limits):
+    for row in ROWS.head(21).iter_rows(named=True):
+        whole = model.explain(row, row["lead_id"], 0)
+        limited = model.explain(row, row["lead_id"], 0, **limits)
+        assert limited.reasons == top_reasons(whole.reasons, limits.get("top"), limits.get("top_each"))
+        assert (limited.score, limited.base, limited.parts) == (whole.score, whole.base, whole.parts)
+        assert limited.families == whole.families
+        names = {reason.feature for reason in limited.reasons}
+        assert limited.rest == tuple(
+            (r.family, r.contribution) for r in whole.reasons if r.feature not in names
+        )
+
+
+def test_only_reasons_that_are_asked_for_are_put_into_words(model, monkeypatch):
+    rendered, render = [], ConversionModel.render_reason
+    monkeypatch.setattr(
+        ConversionModel, "render_reason", lambda *args: rendered.append(args[1].name) or render(*args)
+    )
+    (reason,) = model.explain({"team": "north", "code": 3.0}, "1", 0, top=1).reasons
+    assert rendered == [reason.feature]
 
 
 def test_reasons_with_a_combination_add_up_to_the_score(model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -81,6 +82,16 @@ def test_base_plus_contributions_is_the_log_odds(predictor, fresh):
     base, shares = predictor.contributions(matrix)
     assert shares.shape == (fresh.height, len(predictor.feature_names))
     np.testing.assert_allclose(base + shares.sum(axis=1), predictor.log_odds(matrix), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 50])
+def test_a_score_with_its_contributions_has_the_bits_of_either_alone(predictor, fresh, rows):
+    matrix = predictor.encodings.encode(fresh.head(rows))
+    for part in (predictor, replace(predictor, linear=None), replace(predictor, booster=None)):
+        log_odds, base, contributions = part.log_odds_and_contributions(matrix)
+        assert log_odds.tobytes() == part.log_odds(matrix).tobytes()
+        assert base == part.contributions(matrix)[0]
+        assert contributions.tobytes() == part.contributions(matrix)[1].tobytes()
 
 
 def test_the_trees_share_is_what_shap_says(predictor, fresh):

@@ -118,7 +118,7 @@ class ByHand:
             lead_id, as_of, log_odds, probability, log_odds_to_total_points(log_odds), grade, self.version
         )
 
-    def explain(self, row, lead_id, as_of, lang="en"):
+    def explain(self, row, lead_id, as_of, lang="en", **_):
         reasons = [
             Reason(
                 spec.name,

@@ -197,7 +197,7 @@ def test_a_model_that_loads_and_cannot_answer_is_refused(model_folder, monkeypat
 
 def test_a_model_that_gives_no_probability_is_refused(model_folder, by_hand, monkeypatch):
     class Nan(type(by_hand)):
-        def explain(self, row, lead_id, as_of, lang="en"):
+        def explain(self, row, lead_id, as_of, lang="en", **_):
             explanation = super().explain(row, lead_id, as_of, lang)
             object.__setattr__(explanation.score, "probability", float("nan"))
             return explanation

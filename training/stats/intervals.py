@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy.special import gammaincinv
-from scipy.stats import t as student
+from scipy.special import gammaincinv, stdtrit
 
 from models.metrics import Z_95, Interval
 
@@ -202,4 +201,4 @@ def jackknife_half_width(figures: Sequence[Floats], share: float) -> Floats:
     """
     groups = len(figures)
     variance = (groups - 1) * np.var(np.stack(figures), axis=0) * share
-    return np.asarray(student.ppf(0.975, groups - 1) * np.sqrt(variance))
+    return np.asarray(stdtrit(groups - 1, 0.975) * np.sqrt(variance))
