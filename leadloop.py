@@ -319,9 +319,10 @@ def store_load(
 
     What was loaded before is not loaded again, so that an interrupted load is finished by another one.
     """
+    from serving.lead_store.lead_details import is_name_or_owner
     from training.cli.store import StoreSource
 
-    _synchronise(StoreSource(config, OUT), log, tenant, project, json_, tells=True)
+    _synchronise(StoreSource(config, OUT, is_name_or_owner), log, tenant, project, json_, tells=True)
 
 
 @store_app.command(name="sync")
@@ -343,10 +344,14 @@ def store_sync(
 
     from features.ingest.quarantine import SourceError
     from serving.decision_log.settings import LogError
+    from serving.lead_store.lead_details import is_name_or_owner
     from training.cli.store import StoreSource, parse_interval, repeat
 
     interval = None if every is None else parse_interval(every)
-    source, transient = StoreSource(config, OUT), (SourceError, OSError, LogError, SQLAlchemyError)
+    source, transient = (
+        StoreSource(config, OUT, is_name_or_owner),
+        (SourceError, OSError, LogError, SQLAlchemyError),
+    )
     repeat(lambda: _synchronise(source, log, tenant, project, json_), interval, print_status, transient)
 
 

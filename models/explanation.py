@@ -26,6 +26,8 @@ POINTS_PER_DOUBLING = 20.0
 POINTS_AT_EVEN_ODDS = 200.0
 _PER_LOG_ODDS = POINTS_PER_DOUBLING / math.log(2)
 _MAX_REASONS = 10
+# How long ago something happened, which is null where it never did.
+_TIMES_AGO = {"recency", "tenure"}
 _AFTER_NAME = ": {value}"
 
 
@@ -340,6 +342,8 @@ def split_by_weight(
 
 def render_sentence(spec: FeatureSpec, value: float | str | None, lang: str = "en") -> str:
     """The sentence of a feature with the lead's own value in it, in ``lang``."""
+    if value is None and spec.reduce in _TIMES_AGO:
+        return translate("values.never", lang, what=_without_time_ago(spec.says.render(lang)))
     return spec.says.render(lang).replace("{value}", _format_value(spec, value, lang))
 
 
@@ -353,6 +357,11 @@ def render_title(spec: FeatureSpec, lang: str = "en") -> str:
     before, colon, _ = text.partition(":")
     whole = text.replace("{value}", "\N{HORIZONTAL ELLIPSIS}")
     return humanise_column(before) if colon and "{value}" not in before else whole
+
+
+def _without_time_ago(text: str) -> str:
+    """What happened, of a sentence that says how long ago: "ago" after it, or "vor" before it."""
+    return text.partition("{value}")[0].strip().removesuffix(":").removesuffix(" vor")
 
 
 def _format_value(spec: FeatureSpec, value: float | str | None, lang: str) -> str:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from serving.lead_store.stored_leads import StoredLead
 
 # What CRMs call it, spelled without capitals, blanks, underscores and hyphens; the first that has a value.
+_PEOPLE = ("name", "fullname", "leadname", "contactname", "displayname", "partnername")
 NAMES = (
-    *("name", "fullname", "leadname", "contactname", "displayname", "partnername"),
+    *_PEOPLE,
     *("company", "companyname", "accountname", "organisation", "organization", "email", "emailaddress"),
 )
 FIRST_NAMES, LAST_NAMES = ("firstname", "givenname", "vorname"), ("lastname", "surname", "nachname")
@@ -59,6 +60,15 @@ class LeadActivity:
             stage=_newest(_visible(stored.events["transition"], as_of), "stage"),
             last_activity_at=max((each["occurred_at"] for each in touchpoints), default=None),
         )
+
+
+def is_name_or_owner(column: str) -> bool:
+    """Whether a column says who a lead is or whose, which lists show and a model must not learn from.
+
+    >>> [is_name_or_owner(name) for name in ("Contact owner", "first_name", "industry", "email")]
+    [True, True, False, False]
+    """
+    return _spelling(column) in {*_PEOPLE, *FIRST_NAMES, *LAST_NAMES, *OWNERS}
 
 
 def describe_lead(stored: StoredLead, as_of: int, activity: LeadActivity | None = None) -> LeadDetails:

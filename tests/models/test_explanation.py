@@ -5,7 +5,7 @@ import math
 import pytest
 
 from features.clock import DAY
-from features.spec import DisplayText, attribute, lead_age
+from features.spec import DisplayText, EventSelection, attribute, lead_age, recency, tenure
 from models.explanation import log_odds_to_points, log_odds_to_total_points, render_sentence
 
 
@@ -40,3 +40,13 @@ def test_a_sentence_shows_the_leads_own_value(unit, value, lang, text):
 def test_a_time_is_told_in_its_largest_unit():
     spec = lead_age(DisplayText("Known for: {value}", "Bekannt seit: {value}"))
     assert render_sentence(spec, 3.0 * DAY, "de") == "Bekannt seit: 3 Tage"
+
+
+@pytest.mark.parametrize("reduce", [recency, tenure])
+def test_what_never_happened_is_not_said_to_be_none_ago(reduce):
+    """German has "vor" before the time, English "ago" after it: neither is left without one."""
+    text = DisplayText("Visits, last: {value} ago", "Besuche, zuletzt vor: {value}")
+    spec = reduce(EventSelection("intent", "touchpoints", ("visit",)), text)
+    assert render_sentence(spec, None) == "Visits, last: never"
+    assert render_sentence(spec, None, "de") == "Besuche, zuletzt: nie"
+    assert render_sentence(spec, 3.0 * DAY) == "Visits, last: 3 days ago"

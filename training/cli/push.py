@@ -63,7 +63,7 @@ def push(
     ] = None,
     scope: Annotated[str | None, typer.Option(help="Scope of the OAuth token.", metavar="SCOPE")] = None,
     create_fields: Annotated[
-        bool, typer.Option("--create-fields", help="Create fields that the CRM lacks (hubspot, odoo).")
+        bool, typer.Option("--create-fields", help="Create fields that the CRM lacks.")
     ] = False,
     go: Annotated[bool, typer.Option("--go", help="Send the scores; without it nothing is sent.")] = False,
     json_: Json = None,
@@ -114,6 +114,10 @@ def _create_fields(target: CrmTarget, planned: PushPlan, *, go: bool) -> None:
         # Nothing was sent: without its fields the CRM would refuse all of it.
         raise PushError(str(error)) from error
     print_status(plan.in_words(made=go))
+    if plan.is_hidden and go:
+        raise PushError(plan.access)
+    if plan.access:
+        print_status(plan.access)
 
 
 def _send(target: CrmTarget, planned: PushPlan) -> PushResult:

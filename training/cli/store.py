@@ -57,22 +57,33 @@ class StoreSource:
     Args:
         config: The configuration, a file.
         out: The folder of the quarantine file, where the configuration names none.
+        is_for_people: Whether a column says who a lead is or whose. Such a column is read even where the
+            configuration keeps it from the model. Default: none is.
 
     Raises:
         ConfigError: It has a mistake, or describes a flat export.
     """
 
-    def __init__(self, config: Path, out: Path) -> None:
+    def __init__(
+        self, config: Path, out: Path, is_for_people: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._config = load_config(config)
         if self._config.flat is not None:
             raise ConfigError(_FLAT)
         self._out = out
+        self._is_for_people = is_for_people
 
     def read(self, say: Say | None = None) -> StoreTables:
         """The tables as they are now. Raises SourceError where one cannot be read."""
         now = int(time.time())
         # The store goes on where training stops looking.
-        mapping = replace(self._config.history_mapping, observed_until=None)
+        trained = self._config.history_mapping
+        plain = trained.plain
+        people = tuple(filter(self._is_for_people, plain.exclude))
+        hidden = tuple(name for name in plain.exclude if name not in people)
+        # Names are nearly all different; as words they are kept for reading all the same.
+        roles = {**dict.fromkeys(people, "category"), **plain.roles}
+        mapping = replace(trained, plain=replace(plain, exclude=hidden, roles=roles), observed_until=None)
         self._out.mkdir(parents=True, exist_ok=True)
         unmerged = read_unmerged_history(mapping, now, quarantine_file(self._config, self._out))
         bad = unmerged.reading.quarantine

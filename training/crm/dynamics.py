@@ -43,7 +43,8 @@ _CODES: dict[str, dict[Any, int]] = {
     "msdyn_scoretrend": {"improving": 0, "steady": 1, "declining": 2, "unknown": 3},
     "msdyn_grade": {"A": 0, "B": 1, "C": 2, "D": 3},
 }
-_ROOT = "/api/data/v9.2"
+ROOT = "/api/data/v9.2"
+TABLE = "msdyn_predictivescore"
 _LINE = "\r\n"
 
 
@@ -66,7 +67,7 @@ class Dynamics:
             "Prefer": "odata.continue-on-error",
         }
         body = "".join(parts) + f"--{boundary}--{_LINE}"
-        return Request("POST", f"{self.url}{_ROOT}/$batch", headers, body.encode())
+        return Request("POST", f"{self.url}{ROOT}/$batch", headers, body.encode())
 
     def _patch(self, record: CrmRecord) -> str:
         body = json.dumps({name: _coded(name, value) for name, value in record.fields.items()})
@@ -75,7 +76,7 @@ class Dynamics:
             "Content-Type: application/http",
             "Content-Transfer-Encoding: binary",
             "",
-            f"PATCH {self.url}{_ROOT}/msdyn_predictivescores({key}) HTTP/1.1",
+            f"PATCH {self.url}{ROOT}/{TABLE}s({key}) HTTP/1.1",
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
             "",

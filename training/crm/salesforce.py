@@ -33,7 +33,8 @@ FIELDS = {
     "Leadloop_Grade__c": "grade",
 }
 OBJECT = "Lead"
-_PATH = "/services/data/v62.0/composite/sobjects"
+SERVICES = "/services/data/v62.0"
+_PATH = f"{SERVICES}/composite/sobjects"
 _PASSING = {"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE"}
 
 

@@ -428,8 +428,8 @@ def _champion_in_store(tracking: Tracking, why: str) -> ChampionFolder:
     if folder is None:
         whose = f"the project {tracking.project}" if tracking.project else "this folder"
         msg = (
-            f"there is no champion of {whose} ({why}). `leadloop promote` makes one; `leadloop models` lists "
-            "what there is, of other projects too"
+            f"there is no champion of {whose} ({why}). `leadloop promote` makes one; `--model FOLDER` takes "
+            "a model without; `leadloop models` lists what there is, of other projects too"
         )
         raise RegistryError(msg)
     name = f"{store_name(tracking.project)}:{folder.name}"

@@ -26,6 +26,7 @@ from serving.decision_log.database import open_log, writing
 from serving.decision_log.statements import erase
 from serving.decision_log.tables import LEAD_EVENTS
 from serving.lead_store import loading
+from serving.lead_store.lead_details import describe_lead, is_name_or_owner
 from serving.lead_store.loading import synchronise
 from serving.lead_store.stored_leads import read_stored_leads
 from serving.request_parsing import LeadById
@@ -127,6 +128,22 @@ def assert_as_in_batch(store, mapping, by_hand, moments):
                 compared += 1
                 assert scorer.feature_row(request) == {name: row[name] for name in features.names}
         assert compared
+
+
+def test_whose_a_lead_is_reaches_the_store_though_the_model_must_not_learn_it(store, crm):
+    """`init` keeps owners from the model; the console lists leads by them."""
+    header, *rows = (crm / "leads.csv").read_text(encoding="utf-8").splitlines()
+    with_owner = [f"{header},Owner,industry2", *(f"{row},Lena,x" for row in rows)]
+    (crm / "leads.csv").write_text("\n".join(with_owner), encoding="utf-8")
+    with (crm / "leadloop.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[attributes]\nexclude = ["Owner", "industry2"]\n')
+    tables = StoreSource(crm / "leadloop.toml", crm, is_name_or_owner).read()
+    assert "industry2" not in tables.history.leads.columns
+    synchronise(store, tables.history, tables.merges, "", tables.read_at)
+    with store.connect() as connection:
+        stored = read_stored_leads(connection, ["a"], "").lead("a")
+    assert describe_lead(stored, tables.read_at).owner == "Lena"
+    assert "Owner" not in StoreSource(crm / "leadloop.toml", crm).read().history.leads.columns
 
 
 def mapping_of(crm):

@@ -294,3 +294,39 @@ def test_the_command_makes_missing_fields_only_with_go_and_then_sends(
     sent = CliRunner().invoke(app, [*command, "--go"])
     assert (sent.exit_code, set(crm.leads)) == (0, {"a", "b"}), sent.stderr
     assert crm.made == ("leadloop_probability", "leadloop_points", "leadloop_grade")
+
+
+def test_salesforce_gets_its_fields_and_no_score_before_an_administrator_gives_access(
+    scores, over_http, monkeypatch, stand_ins
+):
+    """The fields are made once, the push stops with what is to be done, and the next one sends."""
+
+    class WithSetup(stand_ins["salesforce"]):
+        made: tuple = ()
+        may_edit = False
+
+        def handle(self, method, path, headers, body):
+            if path.endswith("/describe"):
+                fields = [{"name": name, "updateable": True} for name in self.made if self.may_edit]
+                return 200, {}, json.dumps({"fields": fields}).encode()
+            if "/tooling/query?" in path:
+                records = [
+                    {"DeveloperName": name.removesuffix("__c"), "NamespacePrefix": None} for name in self.made
+                ]
+                return 200, {}, json.dumps({"records": records}).encode()
+            if path.endswith("/tooling/sobjects/CustomField"):
+                self.made += (json.loads(body)["FullName"].removeprefix("Lead."),)
+                return 201, {}, b'{"success": true}'
+            return super().handle(method, path, headers, body)
+
+    crm = WithSetup()
+    monkeypatch.setenv(TOKEN_NAME, crm.token)
+    command = ["push", "salesforce", "--scores", str(scores(["a", "b"])), "--url", over_http(crm)]
+    for _ in range(2):
+        stopped = CliRunner().invoke(app, [*command, "--create-fields", "--go"])
+        assert stopped.exit_code != 0, stopped.stderr
+        assert "permission set" in str(stopped.exception)
+        assert (len(crm.made), crm.leads) == (3, {})
+    crm.may_edit = True
+    sent = CliRunner().invoke(app, [*command, "--create-fields", "--go"])
+    assert (sent.exit_code, set(crm.leads)) == (0, {"a", "b"}), sent.stderr
