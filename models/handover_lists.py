@@ -152,6 +152,11 @@ class ListBuilder:
             self._lists[owner] = StreamedSelection(self._wish.request_of(owner))
         self._lists[owner].add(candidate, worth, lot)
 
+    @property
+    def excluded(self) -> Counter[str]:
+        """By reason, how many of the leads so far are on no list."""
+        return sum(self._excluded.values(), Counter[str]())
+
     def finish(self) -> list[OwnerList]:
         """The lists of all leads so far by the names of their owners, also empty ones of owners of the plan.
 

@@ -125,6 +125,11 @@ class HandoverPlan:
         return tuple(dict.fromkeys(each.attribute for each in self.exclusions))
 
     @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        """All attributes that it decides by, each once."""
+        return tuple(dict.fromkeys((*self.owner_attributes, *self.excluding_attributes)))
+
+    @cached_property
     def has_owners(self) -> bool:
         """Whether anybody has a list of their own."""
         return bool(self.owners) or self.capacity is not None
