@@ -227,7 +227,10 @@ def test_the_command_lists_by_the_plan_and_counts_whom_it_leaves_out(model, lead
     assert answer["excluded"]["customer"] > 0
     assert page.read_text().count("Reserve: call this lead") == 9
     assert invoke(*arguments, "--handover", plan, "--top", "9").exit_code == 2
-    assert invoke(*arguments, "--handover", plan, "--owner", "owner").exit_code == 2
+    for option in (("--owner", "owner"), ("--capacity-each", "9")):
+        refused = invoke(*arguments, "--handover", plan, *option)
+        assert refused.exit_code == 2
+        assert "leave --owner and --capacity-each out" in str(refused.exception) + refused.output
 
 
 @pytest.mark.parametrize(

@@ -241,10 +241,10 @@ def leads(
     json_: Json = None,
 ) -> None:
     """Write the call list as a page, best lead first."""
+    if handover is not None and (owner is not None or capacity_each is not None):
+        usage_error("the plan says whose the leads are and how many; leave --owner and --capacity-each out")
     if capacity_each is not None and owner is None:
         usage_error("--capacity-each counts leads by owner; name the column of the owner with --owner")
-    if handover is not None and owner is not None:
-        usage_error("--handover says in its file which attribute has the owner; leave --owner out")
     _require_leads(leads, config)
     from models.handover_plan import read_plan
 
