@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     )
     from models.grades import Grades
     from models.grades import from_capacity as grades_from_capacity
+    from models.handover_selection import (
+        HandoverCandidate,
+        HandoverRequest,
+        SelectedLead,
+        Selection,
+        select_leads,
+    )
     from models.metrics import Interval
     from models.model_card import ModelCard
     from models.observed_rates import ObservedRate, ObservedRates, RateTable
@@ -86,6 +93,11 @@ else:
             "top_reasons": "models.explanation",
             "Grades": "models.grades",
             "grades_from_capacity": "models.grades:from_capacity",
+            "HandoverCandidate": "models.handover_selection",
+            "HandoverRequest": "models.handover_selection",
+            "SelectedLead": "models.handover_selection",
+            "Selection": "models.handover_selection",
+            "select_leads": "models.handover_selection",
             "metrics": "models.metrics",
             "Interval": "models.metrics",
             "ModelCard": "models.model_card",
@@ -123,6 +135,8 @@ __all__ = [
     "FeatureEncoding",
     "FeatureSupport",
     "Grades",
+    "HandoverCandidate",
+    "HandoverRequest",
     "InsufficientEvidence",
     "Interval",
     "ModelCard",
@@ -141,6 +155,8 @@ __all__ = [
     "ScoreChange",
     "ScoreInterval",
     "ScoreUncertainty",
+    "SelectedLead",
+    "Selection",
     "Thresholds",
     "TouchpointRule",
     "active_folders",
@@ -155,6 +171,7 @@ __all__ = [
     "psi",
     "save_model",
     "score_points",
+    "select_leads",
     "set_active",
     "top_reasons",
     "update_intercept",

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import lightgbm as lgb
 import numpy as np
 from scipy.special import expit
 
@@ -20,6 +19,7 @@ from models.tree_structure import TreeStructureError, check_tree_structure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import lightgbm as lgb
     from numpy.typing import NDArray
 
 TREES, ENCODINGS, REST = "model.lgb", "encodings.json", "predictor.json"
@@ -169,6 +169,9 @@ class Predictor:
 
 
 def _booster(text: str, columns: int) -> lgb.Booster:
+    # It imports pandas and scikit-learn where they are installed: seconds that only trees need.
+    import lightgbm as lgb  # noqa: PLC0415
+
     check_tree_structure(text, columns)
     try:
         return lgb.Booster(model_str=text)

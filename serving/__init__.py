@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from serving.decision_log.frames import decisions_frame, handovers_frame, outcomes_frame
     from serving.decision_log.records import Decision, NewDecision, Outcome
     from serving.decision_log.settings import LogError, LogSettings
-    from serving.handover_selection import (
-        HandoverCandidate,
-        HandoverRequest,
-        SelectedLead,
-        Selection,
-        select_leads,
-    )
     from serving.schemas import (
         Account,
         AttributeChange,
@@ -54,11 +47,6 @@ else:
             "Outcome": "serving.decision_log.records",
             "LogError": "serving.decision_log.settings",
             "LogSettings": "serving.decision_log.settings",
-            "HandoverCandidate": "serving.handover_selection",
-            "HandoverRequest": "serving.handover_selection",
-            "SelectedLead": "serving.handover_selection",
-            "Selection": "serving.handover_selection",
-            "select_leads": "serving.handover_selection",
             "Account": "serving.schemas",
             "AttributeChange": "serving.schemas",
             "ExplainRequest": "serving.schemas",
@@ -92,8 +80,6 @@ __all__ = [
     "ExplainRequest",
     "ExplainResponse",
     "ExplainResult",
-    "HandoverCandidate",
-    "HandoverRequest",
     "Lead",
     "LeadError",
     "LeadFailure",
@@ -105,8 +91,6 @@ __all__ = [
     "ScoreResponse",
     "ScoreResult",
     "Scorer",
-    "SelectedLead",
-    "Selection",
     "ServiceProcess",
     "ServiceSettings",
     "SettingsError",
@@ -119,6 +103,5 @@ __all__ = [
     "outcomes_frame",
     "post_json",
     "run_service",
-    "select_leads",
     "start_service",
 ]

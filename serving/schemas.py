@@ -35,10 +35,10 @@ from features.parsing import as_category, clean_text
 
 # pydantic reads the annotations of these when the classes are made.
 from models.explanation import FamilyContribution, Reason, ScoreChange, ScorePart
+from models.handover_plan import MAX_CAPACITY
 from models.uncertainty import InsufficiencyCode, InsufficientEvidence, ScoreInterval
 from serving.current_scores.records import LeadState  # pydantic reads annotations
 from serving.decision_log.records import DecidedBy, Decision, Outcome, OutcomeKind, OverrideAction
-from serving.handover_plan import MAX_CAPACITY
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema

@@ -21,10 +21,10 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from models import artifact
+from models.handover_plan import read_plan
 from models.project import belongs_to
 from models.trial import require_trial
 from serving.decision_log.settings import PLACE
-from serving.handover_plan import read_plan
 from serving.middleware.api_keys import load_keys
 from serving.settings import CHALLENGER, CHAMPION, ServiceSettings, model_store_dir, with_project
 from serving.uvicorn_patches import ENDING, ENDS_WITHIN, PARENT

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import bentoml
 from bentoml.exceptions import ServiceUnavailable
 
+from models.handover_plan import PlanFile
 from serving.bentoml_patches import install_bentoml_patches
 from serving.console.console import Console
 from serving.console.rendering import can_render
@@ -26,7 +27,6 @@ from serving.decision_log.records import NewAnswer, NewDecision, RequestInfo
 from serving.decision_log.settings import LogUnavailable
 from serving.endpoints.events import record_events
 from serving.endpoints.outcomes import record_outcomes
-from serving.handover_plan import PlanFile
 from serving.middleware.access_log import AccessLogMiddleware
 
 # BentoML reads the endpoints' annotations when it starts.

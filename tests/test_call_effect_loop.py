@@ -19,13 +19,13 @@ from features.spec import DisplayText, FeatureSet, attribute
 from leadloop import app
 from models import artifact
 from models.explanation import Score
+from models.handover_selection import HandoverRequest
 from serving.decision_log import handovers
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.experiment import experiment_frame
 from serving.decision_log.overrides import add_override
 from serving.decision_log.records import NewDecision, Outcome, Override, RequestInfo
 from serving.decision_log.statements import add_decisions, add_outcomes, decision_rows
-from serving.handover_selection import HandoverRequest
 
 FEATURES = FeatureSet(
     (attribute("size", family="fit", says=DisplayText("{value}", "{value}"), unit="number"),)

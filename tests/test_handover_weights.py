@@ -21,6 +21,7 @@ from features.spec import DisplayText, FeatureSet, attribute
 from leadloop import app
 from models import artifact
 from models.explanation import Score
+from models.handover_selection import HandoverCandidate, HandoverRequest, select_leads
 from models.model_card import ModelCard
 from serving.decision_log import handovers
 from serving.decision_log.database import open_log, writing
@@ -32,7 +33,6 @@ from serving.decision_log.frames import (
 )
 from serving.decision_log.records import NewDecision, Outcome, RequestInfo
 from serving.decision_log.statements import add_decisions, add_outcomes, decision_rows
-from serving.handover_selection import HandoverCandidate, HandoverRequest, select_leads
 from training.config.settings import TrainingConfig
 from training.data.log_dataset import (
     ConflictingWeightsError,

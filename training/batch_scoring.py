@@ -32,6 +32,7 @@ from models.lightgbm_import import import_lightgbm_alone
 from models.score_parts import parts_to_frame
 from training.data.dataset import compute_feature_rows, flat_rows
 from training.file_output import Sink, frame_writer
+from training.lead_attributes import TOLD_BY_HISTORY, read_lead_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -118,10 +119,12 @@ class LeadBatch:
     Attributes:
         rows: n feature rows with ``lead_id`` and ``as_of``.
         carried: n rows of the leads' own columns that were asked for, as text.
+        attributes: n rows of the attributes that were asked for, as texts to compare with; only of a history.
     """
 
     rows: pl.DataFrame
     carried: pl.DataFrame
+    attributes: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 @dataclass
@@ -337,7 +340,11 @@ def read_flat_leads(
 
 @contextmanager
 def read_open_leads(
-    model: ConversionModel, config: Config, carried: Sequence[str], quarantine: Path
+    model: ConversionModel,
+    config: Config,
+    carried: Sequence[str],
+    quarantine: Path,
+    attributes: Sequence[str] = (),
 ) -> Iterator[LeadBatches]:
     """Every lead of a history that is open at the end of its sources.
 
@@ -346,6 +353,7 @@ def read_open_leads(
         config: Where the tables of the history are.
         carried: Columns of the leads to carry along as they are.
         quarantine: Where bad rows are written if the configuration names no file.
+        attributes: What a hand-over plan decides by, as ``training.lead_attributes`` reads it.
 
     Yields:
         The leads, whose tables are open until the context ends.
@@ -355,22 +363,27 @@ def read_open_leads(
             are carried along.
         SourceError: A table cannot be read.
     """
-    with _read_parts(model, config, carried, quarantine) as parts:
+    columns = [name for name in attributes if name not in TOLD_BY_HISTORY]
+    with _read_parts(model, config, carried, quarantine, columns) as parts:
         rule = config.cohort_rule
-        batches = (_read_part(model, part, rule, carried) for part in parts.parts)
+        batches = (_read_part(model, part, rule, carried, attributes) for part in parts.parts)
         yield LeadBatches(batches, parts.reading.quarantine)
 
 
 @contextmanager
 def _read_parts(
-    model: ConversionModel, config: Config, carried: Sequence[str], quarantine: Path
+    model: ConversionModel,
+    config: Config,
+    carried: Sequence[str],
+    quarantine: Path,
+    attributes: Sequence[str] = (),
 ) -> Iterator[HistoryPartitions]:
     """The parts of a history, as the model needs it."""
     if model.card.flat:
         msg = "the model was trained on a flat export; name the file of leads with --leads"
         raise ScoringError(msg)
     known = {
-        "plain": _attribute_selection(model, carried),
+        "plain": _attribute_selection(model, (*carried, *attributes)),
         "marks": model.card.marks,
         "extractions": model.features.extractions,
         "history_extractions": model.features.history_extractions,
@@ -378,17 +391,27 @@ def _read_parts(
     mapping = replace(config.history_mapping, **known)  # type: ignore[arg-type]
     file = config.quarantine.file or quarantine
     with read_partitioned(mapping, int(time.time()), file, leads=PART_LEADS) as parts:
-        _require_columns(model, parts.reading.history, carried)
+        history = parts.reading.history
+        _require_columns(model, history, carried)
+        # Which attributes a table of changes has is known once all of it is read.
+        if not mapping.attributes:
+            _require_attributes(history, attributes)
         yield parts
 
 
 def _read_part(
-    model: ConversionModel, part: HistoryPart, rule: CohortRule, carried: Sequence[str]
+    model: ConversionModel,
+    part: HistoryPart,
+    rule: CohortRule,
+    carried: Sequence[str],
+    attributes: Sequence[str] = (),
 ) -> LeadBatch:
     """The open leads of a part with their features."""
     history = part.read()
     rows = compute_feature_rows(model.features, history, open_lead_snapshots(history, rule))
-    return LeadBatch(rows.with_columns(pl.col("lead_id").cast(pl.String)), _carried(history, rows, carried))
+    own = _carried(history, rows, carried)
+    texts = read_lead_attributes(history, rows, attributes)
+    return LeadBatch(rows.with_columns(pl.col("lead_id").cast(pl.String)), own, texts)
 
 
 def _carried(history: LeadHistory, rows: pl.DataFrame, carried: Sequence[str]) -> pl.DataFrame:
@@ -422,6 +445,14 @@ def _require_columns(model: ConversionModel, history: LeadHistory, carried: Sequ
         if column not in history.leads.columns:
             hint = suggest(column, history.lead_columns)
             msg = f"the leads have no column {column!r} to write beside the scores{hint}"
+            raise ScoringError(msg)
+
+
+def _require_attributes(history: LeadHistory, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in history.leads.columns:
+            hint = suggest(name, (*history.lead_columns, *TOLD_BY_HISTORY))
+            msg = f"the plan decides by {name!r}, but the leads have no such column{hint}"
             raise ScoringError(msg)
 
 

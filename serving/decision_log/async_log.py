@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from models.handover_lists import ListWish
+    from models.handover_plan import HandoverPlan
+    from models.handover_selection import HandoverRequest
     from serving.decision_log.handovers import HandoverObserver
     from serving.decision_log.records import (
         Decision,
@@ -37,8 +40,6 @@ if TYPE_CHECKING:
         RequestInfo,
     )
     from serving.decision_log.settings import LogSettings
-    from serving.handover_plan import HandoverPlan, ListWish
-    from serving.handover_selection import HandoverRequest
 
     OutcomeObserver = Callable[[Connection, Sequence[Outcome], float | None], None]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from models.handover_selection import HandoverRequest, count_lots
 from serving.decision_log import queries
 from serving.decision_log.database import open_log
 from serving.decision_log.overrides import is_handed_over_by_hand, overrides_by_lead
 from serving.decision_log.queries import first_decisions, latest_decisions, outcomes
 from serving.decision_log.settings import LogError
-from serving.handover_selection import HandoverRequest, count_lots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,11 +14,25 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import String, cast, func, insert, select, text, true
 
 from features.suggestions import suggest
+from models.handover_lists import OwnerList
+from models.handover_plan import DORMANT
+from models.handover_selection import (
+    LOT_MODULUS,
+    DayLots,
+    HandoverCandidate,
+    HandoverRequest,
+    NoSuchValueError,
+    SelectedParts,
+    compose_selection,
+    control_limit,
+    control_number,
+    count_lots,
+)
 from serving.decision_log import ranks
 from serving.decision_log.database import writing
 from serving.decision_log.erasure import lock_against_erasure, lock_against_records
 from serving.decision_log.overrides import active_overrides
-from serving.decision_log.owner_lists import Overridden, OwnerList, select_lists
+from serving.decision_log.owner_lists import Overridden, select_lists
 from serving.decision_log.queries import decisions_by_number, decisions_of_handover
 from serving.decision_log.records import Handover, HandoverLead
 from serving.decision_log.tables import (
@@ -32,19 +46,6 @@ from serving.decision_log.tables import (
     RANKED_VALUES,
     RESERVE_LEADS,
 )
-from serving.handover_plan import DORMANT
-from serving.handover_selection import (
-    LOT_MODULUS,
-    DayLots,
-    HandoverCandidate,
-    HandoverRequest,
-    NoSuchValueError,
-    SelectedParts,
-    compose_selection,
-    control_limit,
-    control_number,
-    count_lots,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,9 +53,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Engine, Row, Select
 
+    from models.handover_lists import ListWish
+    from models.handover_selection import SelectedLead, Selection
     from serving.decision_log.records import DecisionSummary
-    from serving.handover_plan import ListWish
-    from serving.handover_selection import SelectedLead, Selection
 
     HandoverObserver = Callable[[Connection, HandoverRequest, Sequence[dict[str, Any]]], None]
     Condition = Callable[[ColumnElement[float]], ColumnElement[bool]]
@@ -86,7 +87,7 @@ class LeadGroup:
 def select_handover(log: Engine, request: HandoverRequest) -> Selection:
     """Select the leads of a hand-over from the open leads whose number was not withheld.
 
-    The result is that of ``serving.handover_selection.select_leads`` on all of them. A lead without a value
+    The result is that of ``models.handover_selection.select_leads`` on all of them. A lead without a value
     counts with the median of the others.
 
     Args:

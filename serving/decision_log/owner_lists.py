@@ -1,29 +1,27 @@
 """Selects the leads of several owners at once, in one pass over the open leads.
 
-The database joins what the plan decides by; who takes which lead, and who is left out, is decided here, by
-each combination of attributes once.
+The database joins what the plan decides by; ``models.handover_lists`` decides by it.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, Text, case, cast, func, select, text
 
+from models.handover_lists import LeadPlacer, ListBuilder
+from models.handover_plan import OVERRIDE, ROW, HandoverPlan, attribute_text
+from models.handover_selection import HandoverCandidate
 from serving.decision_log.tables import CURRENT_SCORES, DECISIONS, LEAD_RANKS, OPEN_LEADS
-from serving.handover_plan import NO_OWNER, OVERRIDE, ROW, HandoverPlan, attribute_text
-from serving.handover_selection import HandoverCandidate, StreamedSelection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select
 
-    from serving.handover_plan import ListWish, Takers
-    from serving.handover_selection import HandoverRequest, Selection
+    from models.handover_lists import ListWish, OwnerList
 
 _PAGE_LEADS = 10_000
 # What the lead store knows of every lead; all else is in its attributes.
@@ -33,23 +31,6 @@ _STORE_COLUMNS = {
     "channel": CURRENT_SCORES.c.channel,
     "account": CURRENT_SCORES.c.account_id,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class OwnerList:
-    """The list of an owner, or of nobody in particular.
-
-    Attributes:
-        request: The parameters, with the owner and its capacity.
-        selection: The selected leads.
-        excluded: By reason, how many leads are on no list that would have been candidates of this one.
-        nobodys: By reason, how many leads are on no list and no owner's.
-    """
-
-    request: HandoverRequest
-    selection: Selection
-    excluded: Mapping[str, int]
-    nobodys: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,52 +54,20 @@ def select_lists(
 
     Returns:
         The lists by the names of their owners, also empty ones of owners of the plan. Each is what
-        ``serving.handover_selection.select_leads`` selects from the leads that are its owner's.
+        ``models.handover_selection.select_leads`` selects from the leads that are its owner's.
     """
-    lists = {owner: StreamedSelection(wish.request_of(owner)) for owner in wish.listed}
-    excluded: dict[str, Counter[str]] = defaultdict(Counter)
+    lists, placer = ListBuilder(wish), LeadPlacer(wish, _named)
+    width = len(_LEAD)
+    split = width + len(placer.owner_names)
     people = overridden.handed_over | overridden.taken_off
-    for lead, owner, reason in _placed_leads(log, wish, typical_value):
-        why = reason
-        if people and (key := (lead[4], lead[0])) in people:
+    for row in _rows(log, wish, typical_value):
+        owner, reason = placer.place(row[width:split], row[split:], row[_LOT])
+        if people and (key := (row[4], row[0])) in people:
             if key in overridden.handed_over:
                 continue
-            why = OVERRIDE
-        if not wish.covers(owner):
-            continue
-        if why:
-            excluded[owner][why] += 1
-            continue
-        if owner not in lists:
-            lists[owner] = StreamedSelection(wish.request_of(owner))
-        lists[owner].add(partial(HandoverCandidate, *lead[:5]), lead[2], lead[5])
-    nobodys = dict(excluded.get("", {})) if wish.by_owner else {}
-    return [
-        OwnerList(wish.request_of(owner), selection.finish(), dict(excluded.get(owner, {})), nobodys)
-        for owner, selection in sorted(lists.items())
-    ]
-
-
-def _placed_leads(
-    log: Engine, wish: ListWish, typical_value: float
-) -> Iterator[tuple[Sequence[Any], str, str]]:
-    """The open leads as columns of ``_LEAD``, each with its owner ("" without one) and why it is left out."""
-    plan, width = wish.plan, len(_LEAD)
-    owner_names = plan.owner_attributes if wish.by_owner else ()
-    split = width + len(owner_names)
-    takers: dict[Sequence[Any], Takers] = {}
-    reasons: dict[Sequence[Any], str] = {}
-    for row in _rows(log, wish, typical_value):
-        whose, why = row[width:split], row[split:]
-        if (reason := reasons.get(why)) is None:
-            reason = reasons[why] = plan.reason(_named(plan.excluding_attributes, why))
-        owner = ""
-        if owner_names:
-            if (own := takers.get(whose)) is None:
-                own = takers[whose] = plan.takers(_named(owner_names, whose))
-            owner = own.owner_of(row[_LOT])
-            reason = reason or ("" if owner else NO_OWNER)
-        yield row, owner, reason
+            reason = OVERRIDE
+        lists.add(partial(HandoverCandidate, *row[:5]), row[2], row[_LOT], (owner, reason))
+    return lists.finish()
 
 
 def _rows(log: Engine, wish: ListWish, typical_value: float) -> Iterator[Sequence[Any]]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, literal, select, text, tuple_, update
 
+from models.handover_selection import lead_lot
 from models.uncertainty import DORMANT, WITHHELD
 from serving.decision_log.database import DriverStatement
 from serving.decision_log.tables import DECISIONS, LEAD_RANKS, RANKED_VALUES
-from serving.handover_selection import lead_lot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -14,7 +14,7 @@ from models.explanation import Reason, Score  # noqa: TC001
 from models.uncertainty import WITHHELD, InsufficiencyCode
 
 if TYPE_CHECKING:
-    from serving.handover_selection import HandoverRequest
+    from models.handover_selection import HandoverRequest
 
 OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost", "withdrawn"]
 WITHDRAWN: OutcomeKind = "withdrawn"
@@ -261,7 +261,7 @@ class HandoverLead:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """A hand-over as it was logged; the counts are those of ``serving.handover_selection.Selection``.
+    """A hand-over as it was logged; the counts are those of ``models.handover_selection.Selection``.
 
     ``control`` counts the leads of the control group that are not on the list and would have been;
     ``excluded`` by reason those that would have been candidates, and ``nobodys`` those of no owner.

@@ -14,11 +14,12 @@ from starlette.routing import Route
 
 from features.clock import DAY, to_datetime
 from features.suggestions import suggest
+from models.handover_lists import ListWish
+from models.handover_plan import HandoverPlan, with_capacities
+from models.handover_selection import HandoverRequest, NoSuchValueError, conversion_interval
 from serving.decision_log.records import Handover, HandoverLead
 from serving.endpoints.base import log_endpoint, openapi_operation, query_parameters, read_json
 from serving.endpoints.handover_overrides import override_out
-from serving.handover_plan import HandoverPlan, ListWish, with_capacities
-from serving.handover_selection import HandoverRequest, NoSuchValueError, conversion_interval
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
 from serving.schemas import (

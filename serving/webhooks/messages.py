@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from models.conversion import ConversionModel
+    from models.handover_plan import HandoverPlan
+    from models.handover_selection import HandoverRequest
     from serving.decision_log.records import Outcome
-    from serving.handover_plan import HandoverPlan
-    from serving.handover_selection import HandoverRequest
     from serving.webhooks.settings import EventType, Subscription
 
 _REASONS = 3

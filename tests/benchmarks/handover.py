@@ -19,13 +19,14 @@ from sqlalchemy import insert, text
 
 from features.clock import DAY
 from models.explanation import Score
+from models.handover_lists import ListWish
+from models.handover_plan import Exclusion, HandoverPlan
+from models.handover_selection import HandoverRequest
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.handovers import select_handovers
 from serving.decision_log.records import NewDecision, RequestInfo
 from serving.decision_log.statements import add_decisions, decision_rows
 from serving.decision_log.tables import CURRENT_SCORES
-from serving.handover_plan import Exclusion, HandoverPlan, ListWish
-from serving.handover_selection import HandoverRequest
 
 MILLION = 1_000_000
 BATCH = 5_000

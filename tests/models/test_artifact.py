@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import polars as pl
@@ -193,3 +195,9 @@ def test_what_was_counted_of_accounts_and_offers_is_read_back(fitted, tmp_path):
     save(fitted.model, tmp_path / "plain")
     assert load(tmp_path / "plain").account_dependence is None
     assert not {"accounts.json", "offers.json"} & {path.name for path in (tmp_path / "plain").iterdir()}
+
+
+def test_reading_a_card_waits_for_no_library_of_trees():
+    code = "import sys, models.artifact; print(*sys.modules.keys() & {'lightgbm', 'pandas', 'sklearn'})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == []

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from features.clock import DAY
 from leadloop import app
 from models.explanation import Reason
+from models.handover_selection import HandoverRequest
 from models.uncertainty import InsufficientEvidence
 from serving.decision_log import handovers
 from serving.decision_log.database import open_log, writing
@@ -23,7 +24,6 @@ from serving.decision_log.overrides import add_override
 from serving.decision_log.records import Outcome, Override
 from serving.decision_log.statements import add_outcomes
 from serving.decision_log.tables import WEBHOOK_MESSAGES
-from serving.handover_selection import HandoverRequest
 from serving.lead_store.events import add_events
 from serving.lead_store.records import EventRow
 from serving.subject_access import (

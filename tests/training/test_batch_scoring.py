@@ -18,10 +18,18 @@ from features.ingest.read_history import read_history
 from models import artifact
 from models.score_parts import PART_COLUMNS, PartScales, parts_to_frame
 from training import batch_scoring
-from training.batch_scoring import ScoringError, ScoringOptions, Workers, score_flat, score_history
+from training.batch_scoring import (
+    ScoringError,
+    ScoringOptions,
+    Workers,
+    read_open_leads,
+    score_flat,
+    score_history,
+)
 from training.config.settings import load_config
 from training.data.dataset import compute_feature_rows, flat_features, flat_rows
 from training.file_output import frame_writer
+from training.lead_attributes import read_lead_attributes
 from training.simulation.export import write_csv
 from training.simulation.simulator import simulate
 
@@ -190,6 +198,20 @@ def test_a_column_to_write_that_is_not_there_is_named(crm, tmp_path):
     config, _, model = crm
     with pytest.raises(ScoringError, match="no column 'contry' to write beside the scores; did you mean"):
         score_history(model, config, ScoringOptions(tmp_path / "s.csv", carried=("contry",)), print)
+
+
+def test_what_a_plan_decides_by_is_the_same_in_parts_as_in_the_whole(crm, tmp_path, monkeypatch):
+    config, history, model = crm
+    monkeypatch.setattr(batch_scoring, "PART_LEADS", 50)
+    names = ("stage", "channel", "account", "country")
+    with read_open_leads(model, config, ("country",), tmp_path / "bad.csv", names) as leads:
+        batches = list(leads.batches)
+    assert len(batches) > 1
+    rows = pl.concat([each.rows.select("lead_id") for each in batches])
+    texts = pl.concat([each.attributes for each in batches])
+    whole = history.map_frames(lambda frame: frame.with_columns(pl.col("^lead_id$").cast(pl.String)))
+    assert texts.equals(read_lead_attributes(whole, rows, names))
+    assert texts["channel"].n_unique() > 2
 
 
 def test_the_parts_of_a_history_are_the_whole(crm):

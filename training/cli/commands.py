@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -225,6 +226,12 @@ def leads(
         int | None,
         typer.Option(help="So many leads of each owner, the best ones.", min=1, max=MOST_LISTED),
     ] = None,
+    handover: Annotated[
+        Path | None,
+        typer.Option(
+            help="The service's plan: a list for each owner.", metavar="FILE", callback=readable_path
+        ),
+    ] = None,
     show: Annotated[
         list[str] | None,
         typer.Option(help="A column to show, such as the name (repeatable).", metavar="COLUMN"),
@@ -234,10 +241,18 @@ def leads(
     json_: Json = None,
 ) -> None:
     """Write the call list as a page, best lead first."""
+    if handover is not None and (owner is not None or capacity_each is not None):
+        usage_error("the plan says whose the leads are and how many; leave --owner and --capacity-each out")
     if capacity_each is not None and owner is None:
         usage_error("--capacity-each counts leads by owner; name the column of the owner with --owner")
     _require_leads(leads, config)
+    from models.handover_plan import read_plan
+
+    plan = None if handover is None else read_plan(handover)
+    if plan is not None and plan.has_owners and top is not None:
+        usage_error(f"{handover} says how many leads each owner takes; leave --top out")
     folder = resolve_model_dir(model, project)
+    from features.clock import DAY
     from models.artifact import load as load_model
     from training.call_list import CallListOptions, call_list_of_file, call_list_of_history
     from training.config.settings import load_config
@@ -246,14 +261,17 @@ def leads(
 
     loaded = load_model(folder)
     most = top or (_TOP if capacity_each is None else MOST_LISTED)
-    options = CallListOptions(most, owner, distinct_columns(show), lang, encoding, capacity_each)
+    today = int(time.time()) // DAY * DAY
+    columns = distinct_columns(show)
+    options = CallListOptions(most, owner, columns, lang, encoding, capacity_each, plan, today)
     if leads is not None:
         call_list = call_list_of_file(loaded, leads, options, print_status)
     else:
         settings = load_config(config or Path("leadloop.toml"))
         call_list = call_list_of_history(loaded, settings, options, html)
     write_text(html, call_list_page(call_list, lang), private=True)
-    print_status(f"{len(call_list.leads):,} of {call_list.open_leads:,} open leads in {html}, the best first")
+    for line in call_list.in_words(html):
+        print_status(line)
     print_result(call_list.to_dict() | {"html": str(html)}, json_)
 
 

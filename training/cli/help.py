@@ -70,7 +70,10 @@ COMMAND_HELP = {
     ),
     "leads": CommandHelp(
         _EVERY_DAY,
-        ("leadloop leads --html calls.html", "leadloop leads --html calls.html --top 50 --show name"),
+        (
+            "leadloop leads --html calls.html --top 50",
+            "leadloop leads --html calls.html --handover handover.toml",
+        ),
     ),
     "push": CommandHelp(
         _EVERY_DAY,

@@ -44,6 +44,7 @@ class LeadRow:
         raises: The weightiest reasons for the lead.
         lowers: The weightiest reasons against it.
         reasons: The weightiest reasons with their points.
+        reserve: Whether it is called only where another lead cannot be.
     """
 
     rank: int
@@ -59,6 +60,7 @@ class LeadRow:
     raises: tuple[str, ...]
     lowers: tuple[str, ...]
     reasons: tuple[tuple[str, str], ...]
+    reserve: bool
 
 
 def call_list_page(call_list: CallList, lang: Lang = "en") -> str:
@@ -112,6 +114,7 @@ def _lead_row(rank: int, lead: ListedLead, t: Translator) -> LeadRow:
         _texts([reason for reason in explanation.reasons if reason.contribution > 0][:_FOR]),
         _texts([reason for reason in explanation.reasons if reason.contribution < 0][:_AGAINST]),
         tuple((reason.text, t.signed(reason.points, 1)) for reason in top_reasons(explanation.reasons, _ALL)),
+        lead.reserve,
     )
 
 

@@ -13,6 +13,7 @@ from log_entries import in_transaction, make_decision, make_outcome
 from sqlalchemy import func, select
 
 from features.clock import DAY, HOUR
+from models.handover_selection import HandoverRequest
 from serving.current_scores.frames import current_score_frames
 from serving.current_scores.reading import find_score, read_page, read_score_history
 from serving.current_scores.records import ScoreFilter
@@ -20,7 +21,6 @@ from serving.decision_log import handovers, queries
 from serving.decision_log.score_queue import oldest_queued, queue_leads, queue_length
 from serving.decision_log.statements import add_outcomes, erase
 from serving.decision_log.tables import DECISIONS
-from serving.handover_selection import HandoverRequest
 from training.crm.score_file import read_score_file
 
 

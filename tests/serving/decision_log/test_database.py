@@ -17,6 +17,7 @@ from log_entries import add_old_decision, add_old_row, make_decision, old_decisi
 from sqlalchemy import func, insert, inspect, select, text
 
 from features.clock import DAY
+from models.handover_selection import lead_lot
 from serving.decision_log import queries
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.database import MIGRATING, PATIENCE, open_log, writing
@@ -31,7 +32,6 @@ from serving.decision_log.settings import (
     displayed_place,
 )
 from serving.decision_log.tables import HANDOVERS, LEAD_RANKS, METADATA
-from serving.handover_selection import lead_lot
 
 NEWEST = "0013"
 

@@ -13,6 +13,7 @@ from log_entries import in_transaction, log_decisions, make_decision, make_outco
 from sqlalchemy import insert, select, text, update
 
 from features.clock import DAY
+from models.handover_selection import HandoverRequest
 from serving.decision_log import erasure, handovers, queries
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.database import open_log, writing
@@ -27,7 +28,6 @@ from serving.decision_log.tables import (
     METADATA,
 )
 from serving.decision_log.vacuum import rewrite_tables
-from serving.handover_selection import HandoverRequest
 
 NAME = "lead-of-nobody-else-4711"
 

@@ -15,10 +15,10 @@ from log_entries import NASTY, in_transaction, log_decisions, make_decision, mak
 
 from features.clock import DAY
 from models.explanation import Reason
+from models.handover_selection import HandoverRequest
 from serving.decision_log import handovers, queries
 from serving.decision_log.records import ErasedCounts
 from serving.decision_log.statements import add_outcomes, erase, prune
-from serving.handover_selection import HandoverRequest
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

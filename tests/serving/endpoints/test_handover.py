@@ -17,14 +17,15 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from features.clock import DAY
+from models.handover_lists import ListWish
+from models.handover_plan import HandoverPlan
+from models.handover_selection import HandoverCandidate, HandoverRequest, NoSuchValueError, select_leads
 from models.uncertainty import InsufficientEvidence
 from serving.decision_log import handovers, queries
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.settings import OFF, LogSettings
 from serving.decision_log.statements import add_outcomes, erase, probe_writable, prune
 from serving.decision_log.tables import CONTROL_LEADS, HANDED_OVER, HANDOVERS, OUTCOMES
-from serving.handover_plan import HandoverPlan, ListWish
-from serving.handover_selection import HandoverCandidate, HandoverRequest, NoSuchValueError, select_leads
 from serving.settings import ServiceSettings, SettingsError
 
 

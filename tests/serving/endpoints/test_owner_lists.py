@@ -17,6 +17,9 @@ from service_client import start_client
 from sqlalchemy import insert, select, update
 
 from features.clock import DAY
+from models.handover_lists import ListWish
+from models.handover_plan import NO_OWNER, Exclusion, HandoverPlan
+from models.handover_selection import HandoverCandidate, HandoverRequest, lead_lot, select_leads
 from serving.decision_log import async_log, handovers
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.overrides import action_on, add_override, is_handed_over_by_hand
@@ -25,8 +28,6 @@ from serving.decision_log.records import Override
 from serving.decision_log.settings import LogSettings, LogUnavailable
 from serving.decision_log.statements import erase, probe_writable, prune
 from serving.decision_log.tables import CURRENT_SCORES, HANDOVER_OVERRIDES, HANDOVERS, LEAD_RANKS, METADATA
-from serving.handover_plan import NO_OWNER, Exclusion, HandoverPlan, ListWish
-from serving.handover_selection import HandoverCandidate, HandoverRequest, lead_lot, select_leads
 
 PLAN = HandoverPlan(
     owners={"anna": 4, "ben": 2, "zoe": 3},

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from features.clock import DAY
+from models.handover_plan import parse_plan
+from models.handover_selection import HandoverRequest
 from serving.current_scores.records import CurrentScore
 from serving.decision_log.records import Outcome
 from serving.decision_log.tables import DECISIONS, WEBHOOK_MESSAGES
-from serving.handover_plan import parse_plan
-from serving.handover_selection import HandoverRequest
 from serving.webhooks.messages import WebhookWriter, score_events
 from serving.webhooks.settings import Subscription
 

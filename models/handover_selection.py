@@ -43,7 +43,7 @@ class HandoverRequest:
         tenant: The tenant whose leads are handed over; "" means those of all.
         control_share: The share of all leads that are the control group and never handed over, 0 to 1.
             Default: none.
-        owner: Whose leads the list is of, as ``serving.handover_plan`` tells; "" means anybody's.
+        owner: Whose leads the list is of, as ``models.handover_plan`` tells; "" means anybody's.
         dormant: Whether leads that are older than any in training are handed over as well. Default: no.
         reserve: How many leads are named beside the list, the next best ones. Default: none.
     """

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binom
 
 from features.clock import DAY
-from serving.handover_selection import (
+from models.handover_selection import (
     HandoverCandidate,
     HandoverRequest,
     StreamedSelection,

@@ -10,19 +10,17 @@ import json
 import logging
 import tomllib
 from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from features.suggestions import suggest
-from serving.handover_selection import LOT_MODULUS, DayLots
+from models.handover_selection import LOT_MODULUS, DayLots
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from serving.handover_selection import HandoverRequest
 
 logger = logging.getLogger("leadloop")
 
@@ -127,6 +125,11 @@ class HandoverPlan:
         return tuple(dict.fromkeys(each.attribute for each in self.exclusions))
 
     @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        """All attributes that it decides by, each once."""
+        return tuple(dict.fromkeys((*self.owner_attributes, *self.excluding_attributes)))
+
+    @cached_property
     def has_owners(self) -> bool:
         """Whether anybody has a list of their own."""
         return bool(self.owners) or self.capacity is not None
@@ -197,7 +200,7 @@ def read_plan(file: Path) -> HandoverPlan:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        msg = f"{file}: {error.strerror}; LEADLOOP_HANDOVER names the file with owners and exclusions"
+        msg = f"{file}: {error.strerror}; name the plan with --handover or LEADLOOP_HANDOVER"
         raise PlanError(msg) from error
     except ValueError as error:
         msg = f"{file}: this is not TOML: {error}"
@@ -363,42 +366,3 @@ def with_capacities(plan: HandoverPlan | None, owners: Mapping[str, int]) -> Han
         exclusions=known.exclusions,
         reserve=known.reserve,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ListWish:
-    """Which lists are asked for.
-
-    Attributes:
-        request: The parameters that all of them share; ``capacity`` counts where ``by_owner`` is false.
-        plan: Who takes which leads, and who is left out.
-        by_owner: Whether each owner has a list; else there is one of all leads.
-        owners: Whose lists alone. Default: those of all owners.
-    """
-
-    request: HandoverRequest
-    plan: HandoverPlan
-    by_owner: bool
-    owners: frozenset[str] = frozenset()
-
-    def request_of(self, owner: str) -> HandoverRequest:
-        """The parameters of the list of an owner."""
-        if not self.by_owner:
-            return self.request
-        capacity = self.plan.capacity_of(owner) or self.request.capacity
-        return replace(self.request, owner=owner, capacity=capacity)
-
-    @property
-    def listed(self) -> Collection[str]:
-        """The owners who have a list whether or not a lead is theirs."""
-        if not self.by_owner:
-            return ("",)
-        return self.owners or tuple(self.plan.owners)
-
-    def missing(self, owners: Collection[str]) -> Collection[str]:
-        """Owners whose lists are asked for and are not among these; with a plan for anybody, none of them."""
-        return set(self.listed).difference(owners) if self.listed or owners else {""}
-
-    def covers(self, owner: str) -> bool:
-        """Whether the list of an owner is asked for; leads that are nobody's are counted beside any."""
-        return not self.owners or owner in self.owners or not owner

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.handover_plan import (
+from models.handover_plan import (
     Exclusion,
     HandoverPlan,
     PlanError,
@@ -18,7 +18,7 @@ from serving.handover_plan import (
     read_plan,
     with_capacities,
 )
-from serving.handover_selection import lead_lot
+from models.handover_selection import lead_lot
 
 EXAMPLE = """
 owner = "owner"
