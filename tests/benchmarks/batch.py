@@ -1,6 +1,6 @@
 """Whole files of leads: histories from file to file on one core, flat leads, and what reasons cost.
 
-Run: python tests/benchmarks/batch.py [--model DIR] [--leads N ...]
+Run: python tests/benchmarks/batch.py [--model DIR] [--leads N ...] [--workers N ...]
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def _as_exported(table, block, suffix):
     )
 
 
-def score(model, config, *more):
-    """``leadloop score`` as a process of its own, on one core."""
+def score(model, config, *more, spread=False):
+    """``leadloop score`` as a process of its own: on one core, or spread over those that there are."""
     out = config.with_name("scores.parquet")
     command = [sys.executable, "-m", "leadloop", "score", "--model", str(model), "--config", str(config)]
     start = time.perf_counter()
@@ -93,7 +93,7 @@ def score(model, config, *more):
         [*command, "--out", str(out), *more],
         env=os.environ | {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
-        preexec_fn=_on_one_core,  # noqa: PLW1509 - no threads are running here
+        preexec_fn=None if spread else _on_one_core,  # noqa: PLW1509 - no threads are running here
     )
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -118,6 +118,20 @@ def histories(model, sizes, scratch):
         for suffix in ("parquet", "csv"):
             config = write_history(size, scratch / f"{suffix}{size}", suffix)
             yield size, suffix, score(model, config)
+
+
+def report_workers(model, sizes, counts):
+    """The table of several processes at work on one history; the peak is that of the largest process."""
+    print("\n| history | processes | of the processors | seconds | peak GB |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as scratch:
+        for size in sizes:
+            config = write_history(size, Path(scratch) / str(size), "parquet")
+            for count in counts:
+                run = score(model, config, "--workers", str(count), spread=True)
+                print(
+                    f"| {size:,} leads | {count} | {run.processor:.1f} | {run.seconds:.1f} | {run.peak:.2f} |",
+                    flush=True,
+                )
 
 
 def flat_model(scratch, leads):
@@ -246,5 +260,9 @@ if __name__ == "__main__":
         "--model", type=Path, required=True, help="folder of a model of the simulated company"
     )
     parser.add_argument("--leads", type=int, nargs="+", default=[100_000])
-    asked = parser.parse_args()
-    report(asked.model, asked.leads)
+    parser.add_argument("--workers", type=int, nargs="+", help="these numbers of processes alone")
+    options = parser.parse_args()
+    if options.workers:
+        report_workers(options.model, options.leads, options.workers)
+    else:
+        report(options.model, options.leads)
