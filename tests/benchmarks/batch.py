@@ -128,10 +128,8 @@ def report_workers(model, sizes, counts):
             config = write_history(size, Path(scratch) / str(size), "parquet")
             for count in counts:
                 run = score(model, config, "--workers", str(count), spread=True)
-                print(
-                    f"| {size:,} leads | {count} | {run.processor:.1f} | {run.seconds:.1f} | {run.peak:.2f} |",
-                    flush=True,
-                )
+                took = f"{run.processor:.1f} | {run.seconds:.1f} | {run.peak:.2f}"
+                print(f"| {size:,} leads | {count} | {took} |", flush=True)
 
 
 def flat_model(scratch, leads):
