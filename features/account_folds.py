@@ -206,7 +206,7 @@ def _add_up(changes: Iterable[_Changes], snapshots: Rows, specs: Sequence[Featur
         for rows, names in changes
     ]
     asked = snapshots.select(
-        "account_id", "lead_id", *(_integer(0).alias(c) for c in columns), at=nw.col("as_of")
+        "account_id", "lead_id", *(_integer(0).alias(c) for c in columns), at=nw.col("as_of").cast(nw.Int64)
     )
     frames.append(asked.select(*_KEY, *columns, snapshot=_integer(1)))
     rows = nw.concat(frames).group_by(*_KEY, "snapshot").agg(*(nw.col(c).sum() for c in columns))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from features.history import LeadHistory
+    from features.ingest.column_roles import Role
 
     Say = Callable[[str], object]
 
@@ -82,7 +83,8 @@ class StoreSource:
         people = tuple(filter(self._is_for_people, plain.exclude))
         hidden = tuple(name for name in plain.exclude if name not in people)
         # Names are nearly all different; as words they are kept for reading all the same.
-        roles = {**dict.fromkeys(people, "category"), **plain.roles}
+        words: dict[str, Role] = dict.fromkeys(people, "category")
+        roles = {**words, **plain.roles}
         mapping = replace(trained, plain=replace(plain, exclude=hidden, roles=roles), observed_until=None)
         self._out.mkdir(parents=True, exist_ok=True)
         unmerged = read_unmerged_history(mapping, now, quarantine_file(self._config, self._out))
