@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from features.catalogue import own_kinds_notice
 from features.ingest.flat_export import read_flat
 from features.ingest.read_history import read_history
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from features.history import LeadHistory
     from features.ingest.availability import Availability
     from features.ingest.read_history import IngestResult
     from training.config.settings import Config, TrainingConfig
@@ -46,13 +49,19 @@ def read_dataset(config: Config, out: Path) -> Dataset:
 
     Raises:
         SourceError: A source cannot be read.
-        ConfigError: ``[training]`` names a feature that is not there, or excludes the last one.
+        ConfigError: ``[training]`` names a feature that is not there, or excludes the last one; or
+            ``[report] value`` names no column with amounts.
         NoLabelledRowsError: There are no labelled rows of both outcomes.
         PluginError: A plug-in cannot be loaded, or its features cannot be had from this history.
     """
     quarantine, now = quarantine_file(config, out), int(time.time())
     plugins = load_plugins("leadloop.features", config.plugins)
     if config.flat is not None:
+        if config.report.value is not None:
+            msg = (
+                "[report] value: a flat export has no stages to add values up over; please leave the line out"
+            )
+            raise ConfigError(msg)
         mapping = config.flat_mapping
         export = from_flat_export(
             read_flat(config.flat.leads, mapping, quarantine, now), mapping, config.names
@@ -64,6 +73,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         flat = _apply_training_config(export, config)
         return replace(flat, notices=(*flat.notices, *unknown_name_notices(flat)))
     reading = read_history(config.history_mapping, now, quarantine)
+    _check_value_column(reading.history, config.report.value)
     full = from_history(
         reading.history,
         config.cohort_rule,
@@ -139,6 +149,24 @@ def _apply_training_config(dataset: Dataset, config: Config) -> Dataset:
         monotone=monotone_constraints(features, config.training.monotone),
         ignored=tuple(sorted({*dataset.ignored, *excluded})),
     )
+
+
+def _check_value_column(history: LeadHistory, column: str | None) -> None:
+    """Refuse a ``[report] value`` whose column is not there or holds no number: its sums would be empty."""
+    if column is None:
+        return
+    leads, attributes = history.leads, history.attributes
+    names = sorted({*leads.columns, *attributes["name"].unique().to_list()} - {"lead_id", "created_at"})
+    if column not in names:
+        msg = f"[report] value: there is no column or attribute {column!r}{suggest(column, names)}"
+        raise ConfigError(msg)
+    if column in leads.columns:
+        amounts = leads[column].cast(pl.Float64, strict=False)
+    else:
+        amounts = attributes.filter(pl.col("name") == column)["number"]
+    if amounts.null_count() == len(amounts):
+        msg = f"[report] value: {column!r} holds no number; name the column with what a lead is worth"
+        raise ConfigError(msg)
 
 
 def _unused_columns(dataset: Dataset, reading: IngestResult) -> tuple[str, ...]:

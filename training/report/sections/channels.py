@@ -164,7 +164,7 @@ def board_table(
 ) -> Table:
     """The chosen channels: leads, conversion rate, and where given cost per SQL and pipeline value."""
     columns: dict[str, Callable[[Channel], str]] = {
-        t("channels.channel"): lambda channel: _name(channel, breakdown.spec, t),
+        title: lambda channel: _name(channel, breakdown.spec, t),
         t("channels.leads"): lambda channel: t.number(channel.leads),
         t("channels.rate"): lambda channel: t.rate(channel.rate) if channel.rate else "",
     }

@@ -38,15 +38,13 @@ def _call(report: Report, t: Translator) -> Iterator[Recommendation]:
     if report.actions.order == "today":
         yield Recommendation(t("monday.wait"), t("monday.wait_why"), "health")
         return
-    capacity, base, weekly = report.summary.at_capacity, report.summary.base_rate, report.worth.weekly
-    pair = {"hits": t.number(100 * capacity.rate.value), "base": t.number(100 * base)}
+    capacity, weekly = report.summary.at_capacity, report.worth.weekly
+    why = t("monday.call_why", captured=t.percent(capacity.captured))
     if weekly:
         calls = t.number(max(1.0, capacity.share * weekly))
-        yield Recommendation(t("monday.call_week", calls=calls), t("monday.call_why", **pair), "worth")
+        yield Recommendation(t("monday.call_week", calls=calls), why, "worth")
     else:
-        yield Recommendation(
-            t("monday.call", share=t.share(capacity.share)), t("monday.call_why", **pair), "worth"
-        )
+        yield Recommendation(t("monday.call", share=t.share(capacity.share)), why, "worth")
 
 
 def _hand_over(report: Report, t: Translator) -> Iterator[Recommendation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from features.clock import DAY
@@ -18,10 +19,13 @@ from training.report.sections.recommendations import recommendations
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from training.analysis.channels import ChannelBreakdown
     from training.report.report import Report
     from training.report.translator import Translator
 
 
+# Numbers, and hashes or keys: eight hexadecimal digits or more, in groups or not.
+_CODE = re.compile(r"\d+|(?=.*\d)[0-9a-f]{8}[0-9a-f-]*", re.IGNORECASE)
 # Rows of the board's table of channels.
 MOST_CHANNELS = 6
 
@@ -30,19 +34,16 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     """Build the context of ``summary.html``, the board page.
 
     Returns:
-        headline and looks (sentences), contrast (chart), steps (recommendations), channels (table with
-        channels_reading, or None), funnel (chart with funnel_reading, or None), trust (sentences), warnings
-        (code and sentence), better (whether the model is worthwhile) and half_days (days to half of the
-        conversions, or None).
+        headline (sentence), facts (sentences on base rate and time), contrast (chart), steps
+        (recommendations), channels (table with channels_reading, or None), funnel (chart with funnel_reading,
+        or None), trust (sentences), warnings (code and sentence) and better (is the model worthwhile).
     """
-    half = report.summary.leads.half
     return {
-        "half_days": None if half is None else half / DAY,
         "better": report.actions.order == "model",
+        "facts": _facts(report, t),
         "contrast": _contrast(report, t),
         "steps": recommendations(report, t),
         "headline": _headline(report, t),
-        "looks": looks(report, t),
         "trust": _trust(report, t),
         "warnings": warnings(report, t),
         **_channels(report, t),
@@ -50,13 +51,26 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     }
 
 
+def _facts(report: Report, t: Translator) -> list[str]:
+    """What a manager asks first: the base rate, the median time, and what counts as a lead."""
+    summary, half = report.summary, report.summary.leads.half
+    base = t(
+        "summary.explained",
+        base=t.percent(summary.base_rate, 1),
+        rows=t.number(summary.rows),
+        positives=t.number(summary.positives),
+    )
+    median = [] if half is None else [t("summary.median", target=_target(report, t), days=t.days(half / DAY))]
+    return [sentence for sentence in (base, *median, looks(report, t)) if sentence]
+
+
 def _channels(report: Report, t: Translator) -> dict[str, Any]:
-    """The largest channels of the first column whose channel every lead has."""
+    """The largest channels of the first column with readable names whose channel every lead has."""
     analysis = report.insights.channels
     if not isinstance(analysis, Channels):
         return {"channels": None}
     named = list(zip(analysis.dimensions, channel_titles(analysis, t), strict=True))
-    breakdown, title = next((each for each in named if each[0].whole), named[0])
+    breakdown, title = min(named, key=lambda each: (_has_codes(each[0]), not each[0].whole))
     largest = sorted(breakdown.channels, key=lambda channel: (channel.pooled > 0, -channel.leads))
     reading = (
         "channels.board_costs" if any(channel.cost for channel in largest) else "channels.board_no_costs"
@@ -65,6 +79,13 @@ def _channels(report: Report, t: Translator) -> dict[str, Any]:
         "channels": board_table(breakdown, largest[:MOST_CHANNELS], title, _target(report, t), t),
         "channels_reading": t(reading),
     }
+
+
+def _has_codes(breakdown: ChannelBreakdown) -> bool:
+    """Whether most leads of a column came by names that only a machine reads, such as hashes and keys."""
+    named = [channel for channel in breakdown.channels if channel.name]
+    codes = sum(channel.leads for channel in named if _CODE.fullmatch(channel.name or ""))
+    return 2 * codes > sum(channel.leads for channel in named)
 
 
 def _target(report: Report, t: Translator) -> str:
@@ -88,9 +109,12 @@ def _trust(report: Report, t: Translator) -> list[str]:
     """What was measured on how many leads, how well it ranks, and how far predictions are from outcomes."""
     summary, total = report.summary, report.calibration.total
     verdict = "summary.off_beyond" if is_miscalibrated(total) else "summary.off_chance"
+    # The warning of little signal says how many pairs are in order, too.
+    has_warning = any(warning.code == "little_signal" for warning in summary.warnings)
+    pairs = [] if has_warning else [t("summary.pairs", auc=t.percent(report.worth.roc_auc.value))]
     return [
-        t.plural("summary.unseen", summary.people, rows=t.number(summary.rows)),
-        t("summary.pairs", auc=t.percent(report.worth.roc_auc.value)),
+        t.plural("summary.unseen", summary.people),
+        *pairs,
         t(
             verdict,
             forecast=t.number(100 * total.forecast, 1),

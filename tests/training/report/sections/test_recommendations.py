@@ -133,7 +133,7 @@ def test_the_summary_knows_one_base_rate(report, lang):
     t = translator(lang)
     summary = render(report, lang).split('<section id="summary"')[1].split('<div class="columns">')[0]
     base = t.percent(report.summary.base_rate, 1)
-    assert f"<dd>{base}</dd>" in summary
+    assert f": {base} (" in summary
     assert t.percent(report.summary.leads.rate.value, 1) != base
     assert t.percent(report.summary.leads.rate.value, 1) not in summary
 

@@ -83,7 +83,7 @@ def test_both_ways_of_counting_stand_side_by_side(large):
 def test_the_narrowest_place_is_that_of_the_lowest_matured_rate(large):
     rates = {s.stage: s.onward.matured.value for s in large.insights.funnel.steps if s.target is not None}
     lowest = min(rates, key=rates.get)
-    assert f"Most leads are lost after {lowest.upper()}: {100 * rates[lowest]:.1f}%" in page(
+    assert f"Most leads are lost after “{lowest.upper()}”: {100 * rates[lowest]:.1f}%" in page(
         large, "funnel", "en"
     )
 
