@@ -12,7 +12,7 @@ from training.analysis.channels import Channels
 from training.analysis.funnel import Funnel
 from training.report.charts.bars import interval_bars, stage_chart
 from training.report.charts.vega import chart_markup
-from training.report.sections.channels import board_table, channel_titles
+from training.report.sections.channels import board_table
 from training.report.sections.funnel import narrowest
 from training.report.sections.recommendations import recommendations
 
@@ -69,16 +69,13 @@ def _channels(report: Report, t: Translator) -> dict[str, Any]:
     analysis = report.insights.channels
     if not isinstance(analysis, Channels):
         return {"channels": None}
-    named = list(zip(analysis.dimensions, channel_titles(analysis, t), strict=True))
-    breakdown, title = min(named, key=lambda each: (_has_codes(each[0]), not each[0].whole))
+    breakdown = min(analysis.dimensions, key=lambda each: (_has_codes(each), not each.whole))
     largest = sorted(breakdown.channels, key=lambda channel: (channel.pooled > 0, -channel.leads))
     reading = (
         "channels.board_costs" if any(channel.cost for channel in largest) else "channels.board_no_costs"
     )
-    return {
-        "channels": board_table(breakdown, largest[:MOST_CHANNELS], title, _target(report, t), t),
-        "channels_reading": t(reading),
-    }
+    table = board_table(breakdown, largest[:MOST_CHANNELS], t.title(breakdown.spec), _target(report, t), t)
+    return {"channels": table, "channels_reading": t(reading)}
 
 
 def _has_codes(breakdown: ChannelBreakdown) -> bool:
