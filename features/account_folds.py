@@ -205,10 +205,10 @@ def _add_up(changes: Iterable[_Changes], snapshots: Rows, specs: Sequence[Featur
         )
         for rows, names in changes
     ]
-    asked = snapshots.select(
+    queries = snapshots.select(
         "account_id", "lead_id", *(_integer(0).alias(c) for c in columns), at=nw.col("as_of").cast(nw.Int64)
     )
-    frames.append(asked.select(*_KEY, *columns, snapshot=_integer(1)))
+    frames.append(queries.select(*_KEY, *columns, snapshot=_integer(1)))
     rows = nw.concat(frames).group_by(*_KEY, "snapshot").agg(*(nw.col(c).sum() for c in columns))
 
     def sums(key: str, name: str) -> nw.Expr:
@@ -228,8 +228,8 @@ def _extreme(snapshots: Rows, events: Rows, spec: FeatureSpec) -> Rows:
     if spec.reduce == "span":
         last = _extreme(snapshots, events, replace(spec, reduce="recency", name="last"))
         first = _extreme(snapshots, events, replace(spec, reduce="tenure", name="first"))
-        both = last.join(first, on=list(KEYS), how="inner")
-        return both.select(*KEYS, (nw.col("first") - nw.col("last")).alias(spec.name))
+        ends = last.join(first, on=list(KEYS), how="inner")
+        return ends.select(*KEYS, (nw.col("first") - nw.col("last")).alias(spec.name))
     ranked = _rank(events, spec)
     has_ends = spec.reduce in {"tenure", "earliest"} and spec.within is not None
     rows = (_best_two_in_window if has_ends else _best_two)(ranked, snapshots, spec)
@@ -269,7 +269,7 @@ def _best_two(ranked: Rows, snapshots: Rows, spec: FeatureSpec) -> Rows:  # noqa
     is_other = nw.col("holder") != nw.col("lead_id")
     second = nw.when(is_other).then(nw.min_horizontal("rank", "previous")).otherwise(_integer(_NOBODY))
     steps = rows.select(*_KEY, "rank", second=second.cast(nw.Int64), snapshot=_integer(0))
-    asked = snapshots.select(
+    queries = snapshots.select(
         "account_id",
         "lead_id",
         at=nw.col("as_of"),
@@ -277,7 +277,7 @@ def _best_two(ranked: Rows, snapshots: Rows, spec: FeatureSpec) -> Rows:  # noqa
         second=_integer(_NOBODY),
         snapshot=_integer(1),
     )
-    rows = nw.concat([steps, asked]).with_columns(
+    rows = nw.concat([steps, queries]).with_columns(
         best=nw.col("rank").cum_max().over("account_id", order_by=["at", "snapshot"]),
         second=nw.col("second").cum_max().over("account_id", order_by=["at", "snapshot"]),
     )

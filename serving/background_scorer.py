@@ -162,8 +162,8 @@ class BackgroundScorer:
 
     def _scorers(self) -> dict[str, Scorer]:
         """The scorers of the models that have anything to answer with, by their names."""
-        found = {model: find() for model, find in self._find_scorers.items()}
-        return {model: scorer for model, scorer in found.items() if scorer is not None}
+        scorers = {model: find() for model, find in self._find_scorers.items()}
+        return {model: scorer for model, scorer in scorers.items() if scorer is not None}
 
     def _due_leads(
         self, connection: Connection, scorers: Mapping[str, Scorer]

@@ -100,8 +100,8 @@ def due_colleagues(
     for tenant, own in groupby(sorted(leads), key=lambda lead: lead[0]):
         lead_ids = [lead_id for _, lead_id in own]
         values = (tenant, model, version, before, tenant, model)
-        found = (_DUE_NAMED if model else _DUE).colleagues.rows(connection, *values, among=lead_ids)
-        colleagues += ((tenant, lead_id) for (lead_id,) in found)
+        due = (_DUE_NAMED if model else _DUE).colleagues.rows(connection, *values, among=lead_ids)
+        colleagues += ((tenant, lead_id) for (lead_id,) in due)
     return colleagues
 
 

@@ -130,10 +130,10 @@ def last_activities(
     order = ("occurred_at", "known_at")
     channels = pl.col("channel").filter(pl.col("channel").is_not_null())
     known = touchpoints.filter(is_known).sort(*order, "channel")
-    found = known.group_by("lead_id").agg(channels.last(), pl.col("occurred_at").max().alias("last"))
+    latest = known.group_by("lead_id").agg(channels.last(), pl.col("occurred_at").max().alias("last"))
     entered = transitions.filter(is_known).sort(*order, "stage")
     stages = entered.group_by("lead_id").agg(pl.col("stage").last())
-    joined = found.join(stages, on="lead_id", how="full", coalesce=True)
+    joined = latest.join(stages, on="lead_id", how="full", coalesce=True)
     columns = joined.select(pl.col("lead_id").cast(pl.String), "channel", "stage", "last")
     return {lead_id: LeadActivity(*activity) for lead_id, *activity in columns.iter_rows()}
 
@@ -163,8 +163,8 @@ def read_stored_tables(connection: Connection, lead_ids: Iterable[str], tenant: 
             for row in rows[first : first + _FRAME_ROWS]:
                 by_kind[row[0]].append(row)
             for kind, read in frames.items():
-                if found := by_kind.pop(kind, None):
-                    read.append(_to_frame(kind, found))
+                if of_kind := by_kind.pop(kind, None):
+                    read.append(_to_frame(kind, of_kind))
             tables.rows.add([row for others in by_kind.values() for row in others])
 
     read_rows_around(connection, lead_ids, tenant, tables.rows, add)
