@@ -420,8 +420,11 @@ def test_a_worker_that_died_is_waited_for_no_longer_than_its_lease(store):
     assert not store.background.work()
 
 
-def test_what_is_dropped_can_be_made_again(store):
+def test_what_is_dropped_can_be_made_again(store, monkeypatch):
     store.add(lead("a", "acme"), lead("b", "acme"), visit("b", "v1"))
+    # A second later all leads are a second older, and their scores others.
+    now = time.time() + 1
+    monkeypatch.setattr(store.background, "_clock", lambda: now)
     store.run()
     with store.writer.log.connect() as connection:
         before = read_page(connection, ScoreFilter(), "", None, 10).scores
