@@ -41,6 +41,7 @@ from training.cli.options import (
     Positive,
     ProjectName,
     Scores,
+    ServedModelName,
     SourceOptions,
     TextEncoding,
     configuration,
@@ -159,7 +160,7 @@ def monitor(
     log: Log = None,
     horizon: Horizon = None,
     config: LogConfig = None,
-    model: ModelName = "champion",
+    model: ServedModelName = "champion",
     last: Last = None,
     relevel: Annotated[
         Path | None, typer.Option(help="Also save the model with all scores shifted.", metavar="DIR")

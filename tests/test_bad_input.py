@@ -512,8 +512,8 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_learned(run, 
     write(tmp_path, LEADS)
     Path("taken").write_text("a file, not a folder")
     code, err, _ = run("train", "--leads", "leads.csv", *FLAT, "--out", "taken/out")
-    assert code == 1
-    assert err.startswith("error: Not a directory: taken")
+    assert code == 2
+    assert "is a file; name a folder" in " ".join(err.split())
 
 
 def test_json_goes_to_standard_output_alone_even_when_something_is_wrong(run, tmp_path):

@@ -220,7 +220,9 @@ def test_a_further_model_is_watched_under_its_name_or_by_its_folder(company, tmp
 def test_a_name_that_no_model_has_is_refused_with_what_there_is(company, monkeypatch):
     monkeypatch.delenv("LEADLOOP_MODELS", raising=False)
     result = run("monitor", "--log", company.log, "--model", "renewal")
-    assert (result.exit_code, "LEADLOOP_MODELS='renewal=PROJECT'" in result.output) == (2, True)
+    assert (result.exit_code, "LEADLOOP_MODELS='renewal=PROJECT'" in result.output) == (2, True), (
+        result.output
+    )
     result = run("decisions", "--log", company.log, "--model", "renewal", "--out", "nowhere.csv")
     assert (result.exit_code, "it has: the default one alone" in result.output) == (2, True)
 

@@ -105,5 +105,5 @@ def test_a_stage_entry_is_looked_at_one_second_after_the_crm_knew():
 
 
 def test_the_target_cannot_also_be_an_end():
-    with pytest.raises(ValueError, match="cannot also be a closed end"):
+    with pytest.raises(ValueError, match="is the target, so it cannot be in closed"):
         LabelSpec("sql", DAY, closed=("sql",))

@@ -17,7 +17,7 @@ from pathlib import Path
 from models.lightgbm_import import import_lightgbm_alone
 import_lightgbm_alone(Path(sys.argv[1]))
 first = "lightgbm" in sys.modules
-import training.batch_scoring
+import training.batch_scoring, lightgbm
 print(json.dumps([first, [name for name in {HEAVY} if name in sys.modules]]))
 """
 

@@ -172,6 +172,12 @@ ProjectName = Annotated[
 ModelName = Annotated[
     str, typer.Option("--model", help="A model folder, or champion.", metavar="DIR", callback=model_folder)
 ]
+ServedModelName = Annotated[
+    str,
+    typer.Option(
+        "--model", help="A model folder, a name in LEADLOOP_MODELS, or champion.", metavar="DIR|NAME"
+    ),
+]
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so

@@ -374,7 +374,7 @@ def test_a_role_is_one_that_the_console_knows_and_a_key_may_something(file):
     assert "console as sales" in load_keys(file)[0].in_words()
     with pytest.raises(KeysError, match="no role 'boss'"):
         create_key(file, "eve", ["score"], role="boss")
-    with pytest.raises(KeysError, match="eve may nothing"):
+    with pytest.raises(KeysError, match="eve has no rights"):
         create_key(file, "eve", [])
     file.write_text(file.read_text().replace('"sales"', '"boss"'))
     with pytest.raises(KeysError, match="no role 'boss'"):

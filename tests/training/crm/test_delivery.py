@@ -138,7 +138,7 @@ def test_fields_that_the_crm_does_not_have_stop_the_push_at_the_first_batch(name
     wrong = CrmTarget(name, URL, mapped={"Nonsense": "grade"})
     pushed = push_scores(plan(wrong, scores(str(i) for i in range(450))), crm.send, sleeps.patience())
     assert pushed.acknowledged == 0
-    assert "is it the fields?" in pushed.stopped
+    assert "check the fields" in pushed.stopped
     assert "Nonsense" in next(iter(pushed.refused.values()))
     assert {lead for batch in crm.batches for lead in batch} == set(pushed.refused)
 

@@ -126,7 +126,7 @@ class TestThroughTheRegistry:
         truth, y = world()
         result = promote_model(trained("good", y, truth), tracking=tracked, force="just in case")
         assert (result.forced, result.verdict.allowed) == (None, True)
-        assert in_charge(tracked).tags == {"leadloop.gate": "passed"}
+        assert in_charge(tracked).tags == {"leadloop.gate": "passed", "leadloop.role": "champion"}
 
     def test_a_model_of_which_nothing_was_kept_needs_force(self, tracked, make_folder, loadable):  # noqa: ARG002
         folder = make_folder("foreign")
