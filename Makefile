@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PATHS := features models training serving leadloop.py tests notebooks examples docs
 
+# Two tests at a time on two cores: threads of one would wait for those of the other.
+ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo notebooks test quick lint types docs bench soak fuzz audit bento lock format clean
 
@@ -38,10 +41,10 @@ docs: $(READY) ## build the documentation into docs/_build/html; a warning is an
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 test: lint types ## everything that CI runs; the tests build the documentation, too
-	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 quick: $(READY) ## the tests that take seconds
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow"
 
 bench: $(READY) ## measure; prints the tables of docs/explanation/measured.md
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)

@@ -13,8 +13,6 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-# The long ones walk through what other tests hold, too: a service with its log, plug-ins.
-LONG = () if os.environ.get("LEADLOOP_NOTEBOOKS") == "all" else ("05", "06")
 OURS = ("features", "models", "training", "serving")
 
 
@@ -35,8 +33,6 @@ def test_there_are_six():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_a_clean_kernel(path, tmp_path):
     """In a process of its own: what a kernel warns of is not what our code warns of."""
-    if LONG and path.name.startswith(LONG):
-        pytest.skip("the suite has half an hour; LEADLOOP_NOTEBOOKS=all runs this notebook, too")
     command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=800", "-q", "-p", "no:randomly"]
     own_home = os.environ | {"IPYTHONDIR": str(tmp_path)}
     run = subprocess.run(

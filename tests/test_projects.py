@@ -84,7 +84,7 @@ def test_a_folder_without_a_champion_uses_no_other_projects(store, run, tmp_path
     result = run("b", *words)
     message = refusal(result)
     assert "there is no champion of this folder" in message
-    assert "`leadloop promote`" in message
+    assert "`leadloop models` lists" in message
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == sorted(files)
     assert "there is no champion of the project client-b" in refusal(
         run("b", *words, "--project", "client-b")

@@ -41,13 +41,13 @@ def explain_rows(
         ValueError: ``families`` does not name the family of a column.
     """
     if isinstance(model, ConversionModel):
-        found = from_model(model, rows)
+        explanation = from_model(model, rows)
         known = dict(zip(model.reason_features.names, model.reason_families, strict=True))
     else:
-        found, known = from_estimator(model, rows), {}
+        explanation, known = from_estimator(model, rows), {}
     if not families:
-        return found
-    return _by_family(found, known if families is True else known | dict(families))
+        return explanation
+    return _by_family(explanation, known if families is True else known | dict(families))
 
 
 def from_model(model: ConversionModel, rows: pl.DataFrame) -> shap.Explanation:
@@ -66,16 +66,16 @@ def from_estimator(model: LeadClassifier, rows: Any) -> shap.Explanation:
     )
 
 
-def _by_family(found: shap.Explanation, families: Mapping[str, str]) -> shap.Explanation:
+def _by_family(explanation: shap.Explanation, families: Mapping[str, str]) -> shap.Explanation:
     """The sums over the features of each family; its colour in a plot is its own sum."""
-    names = list(found.feature_names)
+    names = list(explanation.feature_names)
     if absent := [name for name in names if name not in families]:
         msg = f"families does not say which family {absent[0]!r} belongs to"
         raise ValueError(msg)
     order = list(dict.fromkeys(families[name] for name in names))
     member = np.array([[families[name] == family for family in order] for name in names], dtype=np.float64)
-    sums = np.asarray(found.values @ member)
-    return _shap().Explanation(sums, found.base_values, sums, feature_names=order)
+    sums = np.asarray(explanation.values @ member)
+    return _shap().Explanation(sums, explanation.base_values, sums, feature_names=order)
 
 
 def _explanation(base: float, values: NDArray[np.float64], data: pl.DataFrame) -> shap.Explanation:

@@ -508,7 +508,7 @@ def resolve_model_dir(model: str, project: str | None = None) -> Path:
     if project is None and not any(map(os.environ.get, _PLACES)) and not any(map(Path.exists, _FILES)):
         usage_error(
             "there is no champion of this folder: run `leadloop train`, then `leadloop promote`; "
-            "or name a model folder with --model"
+            "or name a model folder with --model; `leadloop models` lists what other projects have"
         )
     from training.registry.registry import champion_dir
 

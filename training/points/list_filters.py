@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 from features.clock import DAY
@@ -94,9 +95,9 @@ def _filter_of(condition: Condition, points: int, tool: ListTool, lang: Lang) ->
     events = _events(condition)
     if events is None:
         return ListFilter(points, words, reason=translate("lists.computed", lang))
-    found = {"hubspot": _hubspot, "mautic": _mautic, "pardot": _pardot}[tool](events)
-    reason = "" if found else translate("lists.events", lang, tool=_NAMES[tool])
-    return ListFilter(points, words, found, reason)
+    filter_text = {"hubspot": _hubspot, "mautic": _mautic, "pardot": _pardot}[tool](events)
+    reason = "" if filter_text else translate("lists.events", lang, tool=_NAMES[tool])
+    return ListFilter(points, words, filter_text, reason)
 
 
 _NAMES = {"hubspot": "HubSpot", "mautic": "Mautic", "pardot": "Account Engagement"}
@@ -128,11 +129,11 @@ def _property(condition: Condition, tool: ListTool) -> str:
     of_account = column.startswith(ACCOUNT_PREFIX)
     operator = _OPERATORS[tool].get(condition.test, "is empty")
     value = condition.value
-    shown = f"{value:g}" if isinstance(value, float) else value
+    text = f"{value:g}" if isinstance(value, float) else value
     if condition.spec.unit == "flag" and condition.test == "is":
-        shown = "true" if value else "false"
+        text = "true" if value else "false"
     return (
-        f"{_FIELDS[tool][of_account]} {column.removeprefix(ACCOUNT_PREFIX)} {operator} {shown or ''}".strip()
+        f"{_FIELDS[tool][of_account]} {column.removeprefix(ACCOUNT_PREFIX)} {operator} {text or ''}".strip()
     )
 
 
@@ -142,7 +143,7 @@ def _events(condition: Condition) -> _Events | None:
     if spec.source != "touchpoints" or len(spec.kind) != 1 or spec.where or not isinstance(value, float):
         return None
     if spec.reduce == "count" and condition.test == "at_least":
-        return _Events(spec.kind[0], int(value), _days(spec.within))
+        return _Events(spec.kind[0], ceil(value), _days(spec.within))
     # "At most 7 days ago" is "at least once in the last 7 days".
     is_recent = spec.reduce == "recency" and condition.test == "at_most" and spec.within is None
     return _Events(spec.kind[0], 1, _days(int(value))) if is_recent and value >= DAY else None

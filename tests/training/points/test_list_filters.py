@@ -117,3 +117,9 @@ def test_a_value_read_out_of_a_column_is_no_field_of_the_tool():
     spec = replace(INDUSTRY.spec, name="email.domain", extraction=ColumnExtraction("email", "email_domain"))
     (only,) = list_filters(table(replace(INDUSTRY, spec=spec)), "hubspot")
     assert (only.filter, only.reason) == ("", "read out of email, which is no field of its own")
+
+
+def test_a_number_between_two_counts_is_reached_by_the_larger_one():
+    between = Condition(count(selection("form"), SAYS), "at_least", 1.5)
+    (row,) = list_filters(table(between), "hubspot")
+    assert row.filter == "Event form has been completed at least 2 times"
