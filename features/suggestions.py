@@ -20,10 +20,14 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
     >>> suggest("horzion", ["horizon", "settle"]), suggest("colour", ["horizon", "settle"])
     ("; did you mean 'horizon'?", "; there is 'horizon', 'settle'")
+    >>> suggest("colour", [])
+    '; there is none'
     """
     options = {option[:_MAX_LENGTH].casefold(): option for option in islice(known, _MAX_COMPARED)}
     close = difflib.get_close_matches(name[:_MAX_LENGTH].casefold(), options, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {options[close[0]]!r}?"
+    if not options:
+        return "; there is none"
     listed = ", ".join(map(repr, list(options.values())[:_MAX_LISTED]))
     return f"; there is {listed}" + (", ..." if len(options) > _MAX_LISTED else "")
