@@ -7,7 +7,6 @@ of its own among leads that were this owner's before anything was drawn, so that
 from __future__ import annotations
 
 import json
-import logging
 import tomllib
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -21,8 +20,6 @@ from models.handover_selection import LOT_MODULUS, DayLots
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-logger = logging.getLogger("leadloop")
 
 MAX_CAPACITY = 10_000
 # Why a lead is on nobody's list, beside the reasons of a plan.
@@ -314,37 +311,6 @@ def _whole(value: Any, key: str, least: int = 1) -> int:
         msg = f"{key} takes a whole number from {least} to {MAX_CAPACITY:,}, not {value!r}"
         raise PlanError(msg)
     return value
-
-
-class PlanFile:
-    """The plan in a file, read again when it changes; while it cannot be read, the one before.
-
-    Args:
-        file: The file; None where there is no plan.
-    """
-
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-        self._plan: HandoverPlan | None = None
-        self._seen: tuple[int, int, int] | None = None
-
-    @property
-    def plan(self) -> HandoverPlan | None:
-        """The plan as it is now; None where there is none."""
-        if self._file is None:
-            return None
-        try:
-            status = self._file.stat()
-            fingerprint = (status.st_ino, status.st_mtime_ns, status.st_size)
-        except OSError:
-            fingerprint = (0, 0, 0)
-        if fingerprint != self._seen:
-            self._seen = fingerprint
-            try:
-                self._plan = read_plan(self._file)
-            except PlanError as error:
-                logger.critical("the hand-over plan stays as it was: %s", error)
-        return self._plan
 
 
 def with_capacities(plan: HandoverPlan | None, owners: Mapping[str, int]) -> HandoverPlan:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import bentoml
 from bentoml.exceptions import ServiceUnavailable
 
-from models.handover_plan import PlanFile
 from serving.bentoml_patches import install_bentoml_patches
 from serving.console.console import Console
 from serving.console.rendering import can_render
@@ -37,6 +36,7 @@ from serving.model_reload import follow_model
 from serving.monitoring.json_logging import configure_json_logging
 from serving.monitoring.metrics import LOG_WAITING, count_results, time_stage
 from serving.monitoring.score_drift import drop_dead_worker_gauges
+from serving.plan_reload import PlanFile
 from serving.problems import LOG_OFF, LOG_UNAVAILABLE, ProblemResponse, answer_too_large
 from serving.request_context import current_request
 from serving.request_parsing import LeadById

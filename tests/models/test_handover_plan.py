@@ -12,7 +12,6 @@ from models.handover_plan import (
     Exclusion,
     HandoverPlan,
     PlanError,
-    PlanFile,
     attribute_text,
     parse_plan,
     read_plan,
@@ -158,18 +157,6 @@ def test_a_file_that_is_none_says_so(tmp_path):
     file.write_text("= 5", encoding="utf-8")
     with pytest.raises(PlanError, match=r"handover\.toml: this is not TOML"):
         read_plan(file)
-
-
-def test_a_changed_file_counts_from_the_next_request_and_a_broken_one_not(tmp_path):
-    file = tmp_path / "handover.toml"
-    file.write_text("capacity = 5", encoding="utf-8")
-    watched = PlanFile(file)
-    assert watched.plan.capacity == 5
-    file.write_text("capacity = 75", encoding="utf-8")
-    assert watched.plan.capacity == 75
-    file.write_text("capacity = many", encoding="utf-8")
-    assert watched.plan.capacity == 75
-    assert PlanFile(None).plan is None
 
 
 def test_the_example_of_the_documentation_is_a_plan():
