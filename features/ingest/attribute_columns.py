@@ -62,12 +62,14 @@ class AttributeReading:
         extract: What the user says there is to read out of a column.
         extractions: What a model reads out; None where that is to be found.
         marks: What the marks in the numbers of columns meant in earlier data, by column.
+        settled: Whether these marks are those of the table itself, of which the rows are but some.
     """
 
     roles: Mapping[str, Role] = field(default_factory=dict)
     extract: Mapping[str, Extracted] = field(default_factory=dict)
     extractions: tuple[ColumnExtraction, ...] | None = None
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
+    settled: bool = False
 
 
 def read_attributes(
@@ -84,7 +86,7 @@ def read_attributes(
         present = (each for each in reading.extractions if each.column in free.columns)
         extracted = known_extractions(present, roles := infer_roles(attributes, reading.roles, decimal))
     own = extracted.roles[: len(roles)]
-    typed = cast_columns(rows, own, decimal, reading.marks)
+    typed = cast_columns(rows, own, decimal, reading.marks, settled=reading.settled)
     return replace(
         typed,
         columns=(*typed.columns, *extracted.columns(free)),
