@@ -314,6 +314,8 @@ class _QueryWriter:
         """The SELECT of an expression; its own parts, which Ibis numbers, come before it as ``name_t0``."""
         parsed = sqlglot.parse_one(str(ibis.to_sql(table, dialect=self.warehouse)), read=self.warehouse)
         _make_names_plain(parsed)
+        if self.warehouse == "postgres":
+            _cast_flags_to_integer(parsed)
         inner = parsed.args.get("with_")
         if inner is None:
             return parsed
@@ -340,3 +342,10 @@ def _make_names_plain(parsed: Any) -> None:
     if len(set(plain.values())) < len(plain):
         msg = "two names of the query are alike"
         raise AssertionError(msg)
+
+
+def _cast_flags_to_integer(parsed: Any) -> None:
+    """Cast what is true or false to INT: to other types of integers PostgreSQL does not cast it."""
+    for cast in parsed.find_all(exp.Cast):
+        if isinstance(cast.this, exp.LogicalOr):
+            cast.set("to", exp.DataType.build("int"))
