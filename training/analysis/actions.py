@@ -6,20 +6,29 @@ is only possible with the model's order.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from training.analysis.accounts import Accounts
+from training.analysis.channels import Channels
 from training.analysis.mql_audit import HandoverAudit
 from training.analysis.offers import Offers
 from training.analysis.time_to_conversion import TimeToConversion
 
 if TYPE_CHECKING:
+    from training.analysis.channels import Channel, ChannelBreakdown
+    from training.analysis.data_health import Health
+    from training.analysis.drivers import Driver, Drivers
     from training.analysis.not_applicable import NotApplicable
     from training.analysis.offers import OfferEffect
     from training.analysis.summary import Summary
 
 _SEVERE = {"time_unproven", "findings"}
+# Numbers, and hashes or keys: eight hexadecimal digits or more, in groups or not.
+_CODE = re.compile(r"\d+|(?=.*\d)[0-9a-f]{8}[0-9a-f-]*", re.IGNORECASE)
+# An attribute is worth filling in if it is among the first so many drivers and so many leads lack it.
+_FIRST, _MUCH_MISSING = 10, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,9 @@ class Actions:
         by_week: Whether to call before a certain week of a lead's life.
         offer: The offer to show to more leads; None without one.
         accounts: Whether to go through the companies with several active leads, by their scores.
+        channel: The channel to win more leads through; None without one.
+        fill_in: The attribute that weighs most among those that many leads lack; None without one.
+        add_costs: Whether channels could show the cost of a conversion, but nobody named what they cost.
 
     Raises:
         ValueError: An action rests on scores whose order is not followed.
@@ -45,6 +57,9 @@ class Actions:
     by_week: bool = False
     offer: OfferEffect | None = None
     accounts: bool = False
+    channel: tuple[ChannelBreakdown, Channel] | None = None
+    fill_in: tuple[Driver, float] | None = None
+    add_costs: bool = False
 
     def __post_init__(self) -> None:
         if self.order == "today" and (self.hand_over or self.accounts):
@@ -52,12 +67,16 @@ class Actions:
             raise ValueError(msg)
 
 
-def decide_actions(
+def decide_actions(  # noqa: PLR0913  # one for each analysis
     summary: Summary,
     audit: HandoverAudit | NotApplicable,
     timing: TimeToConversion | NotApplicable,
     offers: Offers | NotApplicable,
     accounts: Accounts | NotApplicable,
+    *,
+    channels: Channels | NotApplicable,
+    drivers: Drivers,
+    health: Health,
 ) -> Actions:
     """Decide the actions of a report from its analyses.
 
@@ -67,6 +86,9 @@ def decide_actions(
         timing: When leads convert.
         offers: Offers beside each other.
         accounts: Companies with several active leads.
+        channels: Channels beside each other.
+        drivers: What weighs how much in the model.
+        health: How much of each attribute is missing.
     """
     codes = {warning.code for warning in summary.warnings}
     by_model = summary.at_capacity.is_worthwhile and "little_signal" not in codes
@@ -78,6 +100,9 @@ def decide_actions(
         by_week=isinstance(timing, TimeToConversion) and timing.hand_over.fades is not None,
         offer=best_offer(offers.offers) if isinstance(offers, Offers) else None,
         accounts=by_model and isinstance(accounts, Accounts) and bool(accounts.accounts),
+        channel=best_channel(channels) if isinstance(channels, Channels) else None,
+        fill_in=most_missed(drivers, health) if by_model else None,
+        add_costs=isinstance(channels, Channels) and not _has_costs(channels),
     )
 
 
@@ -85,3 +110,36 @@ def best_offer(offers: tuple[OfferEffect, ...]) -> OfferEffect | None:
     """The significantly better offer with the highest lower bound of its ratio, if any."""
     better = [offer for offer in offers if offer.verdict == "more"]
     return max(better, key=lambda offer: offer.ratio.low if offer.ratio else 0.0, default=None)
+
+
+def best_channel(channels: Channels) -> tuple[ChannelBreakdown, Channel] | None:
+    """The significantly better channel with the highest lower bound of its ratio, if any, and its column."""
+    better = [
+        (breakdown, channel)
+        for breakdown in channels.dimensions
+        for channel in breakdown.channels
+        if channel.verdict == "more" and channel.name and not channel.pooled and not has_codes(breakdown)
+    ]
+    return max(better, key=lambda each: each[1].ratio.low if each[1].ratio else 0.0, default=None)
+
+
+def has_codes(breakdown: ChannelBreakdown) -> bool:
+    """Whether most leads of a column came by names that only a machine reads, such as hashes and keys."""
+    named = [channel for channel in breakdown.channels if channel.name]
+    codes = sum(channel.leads for channel in named if _CODE.fullmatch(channel.name or ""))
+    return 2 * codes > sum(channel.leads for channel in named)
+
+
+def most_missed(drivers: Drivers, health: Health) -> tuple[Driver, float] | None:
+    """The first attribute among the ``_FIRST`` drivers that many leads lack, and their share, if any."""
+    missing = {column.column: column.missing for column in health.columns}
+    attributes = (each for each in drivers.features[:_FIRST] if each.spec.source in {"leads", "attributes"})
+    lacking = (
+        (each, missing.get(each.spec.name, 0.0)) for each in attributes if each.spec.extraction is None
+    )
+    return next(((each, share) for each, share in lacking if share >= _MUCH_MISSING), None)
+
+
+def _has_costs(channels: Channels) -> bool:
+    named = bool(channels.unknown)
+    return named or any(each.cost for breakdown in channels.dimensions for each in breakdown.channels)

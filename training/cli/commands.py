@@ -421,6 +421,15 @@ def report(
             callback=writable_path,
         ),
     ] = None,
+    monitor: Annotated[
+        Path | None,
+        typer.Option(
+            help="Show the verdict in this file of monitor --json. Default: monitor.json in the folder.",
+            metavar="FILE",
+            callback=readable_path,
+            show_default=False,
+        ),
+    ] = None,
     json_: Json = None,
 ) -> None:
     """Write the report of a run again: in German, its board page alone, its tables, or what changed."""
@@ -449,7 +458,7 @@ def report(
     if board or out is not None or (xlsx, since, email) == (None, None, None):
         page = out or run / ("board.html" if board else "report.html")
         with show_progress("writing the report"):
-            page = rerender_report(run, page, lang, board=board)
+            page = rerender_report(run, page, lang, board=board, monitor=monitor)
         written["report"] = str(page)
         print_status(f"{'board page' if board else 'report'} written to {page}; open it in a browser")
     print_result(written | {"lang": lang}, json_)

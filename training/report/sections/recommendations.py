@@ -25,7 +25,7 @@ class Recommendation(NamedTuple):
 
 def recommendations(report: Report, t: Translator) -> tuple[Recommendation, ...]:
     """List the recommendations by value, as ``report.actions`` decides them."""
-    rules = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
+    rules = (_check_first, _call, _hand_over, _in_time, _offer, _channel, _companies, _fill_in, _costs)
     return tuple(step for rule in rules for step in rule(report, t))
 
 
@@ -93,3 +93,25 @@ def _companies(report: Report, t: Translator) -> Iterator[Recommendation]:
         first = analysis.accounts[0]
         why = t("monday.companies_why", account=first.account, lead=first.lead, best=t.percent(first.best))
         yield Recommendation(t("monday.companies", several=t.number(analysis.several)), why, "accounts")
+
+
+def _channel(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if report.actions.channel is None:
+        return
+    breakdown, channel = report.actions.channel
+    if channel.ratio is not None:
+        why = t("monday.channel_why", ratio=t.interval(channel.ratio, 1))
+        name = t.value(breakdown.spec, channel.name)
+        yield Recommendation(t("monday.channel", channel=name), why, "channels")
+
+
+def _fill_in(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if report.actions.fill_in is not None:
+        driver, missing = report.actions.fill_in
+        why = t("monday.fill_in_why", share=t.percent(missing))
+        yield Recommendation(t("monday.fill_in", attribute=t.title(driver.spec)), why, "health")
+
+
+def _costs(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if report.actions.add_costs:
+        yield Recommendation(t("monday.costs"), t("monday.costs_why"), "channels")
