@@ -5,10 +5,17 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy.special import expit
 
-from training.learner.misfit import expected_misfit, interaction_share, level_drift, misfit_trees
+from training.learner.misfit import (
+    expected_misfit,
+    interaction_contrasts,
+    interaction_reliability,
+    level_drift,
+    misfit_trees,
+)
 
 COMPANIES = 40
 
@@ -56,48 +63,59 @@ def test_too_few_leads_to_split_show_nothing():
 
 def predictor(log_odds):
     """A model of three features of which the second has two columns, and its source behind those of trees."""
-    encodings = SimpleNamespace(features=(0, 1, 2), owner=(0, 1, 1, 2), sources=(0, 4, 3))
+    encodings = SimpleNamespace(
+        features=(0, 1, 2), owner=(0, 1, 1, 2), sources=(0, 4, 3), encode=lambda frame: frame.to_numpy()
+    )
     return SimpleNamespace(encodings=encodings, log_odds=log_odds)
 
 
 def test_interactions_are_all_that_is_not_additive():
-    x = np.random.default_rng(0).normal(size=(1000, 5))
-    additive = predictor(lambda m: np.tanh(m[:, 0]) + m[:, 1] * m[:, 2] + m[:, 4] ** 2 - m[:, 3])
-    product = predictor(lambda m: m[:, 0] * m[:, 3])
-    half = predictor(lambda m: m[:, 0] * m[:, 3] + m[:, 1])
-    assert interaction_share(additive, x) == pytest.approx(0.0, abs=1e-9)
-    assert interaction_share(product, x) == pytest.approx(1.0, abs=0.45)
-    assert 0 < interaction_share(half, x) < interaction_share(product, x)
-    assert interaction_share(predictor(lambda m: np.zeros(len(m))), x) == 0.0
+    frame = pl.DataFrame(np.random.default_rng(0).normal(size=(999, 5)))
+
+    def share(log_odds):
+        return np.sqrt(np.mean(interaction_contrasts(predictor(log_odds), frame) ** 2))
+
+    assert share(lambda m: np.tanh(m[:, 0]) + m[:, 1] * m[:, 2] + m[:, 4] ** 2) == pytest.approx(0, abs=1e-9)
+    assert share(lambda m: m[:, 0] * m[:, 3]) == pytest.approx(1.0, abs=0.45)
+    assert share(lambda m: m[:, 0] * m[:, 3] + m[:, 1]) == share(lambda m: m[:, 0] * m[:, 3] + 9 * m[:, 1])
+    assert share(lambda m: np.zeros(len(m))) == 0.0
 
 
-def misfit(leads, share, log_odds=-2.0, simulated=0.3):
-    at, squared = np.array([log_odds]), np.array([simulated])
-    return expected_misfit(at, squared, leads=leads, information=0.12, spread=1.0, share=share)[0]
+def test_interactions_that_chance_finds_are_none():
+    signal, chance, other = np.random.default_rng(0).normal(size=(3, 4000))
+    found = {weight: weight * signal + chance for weight in (0, 1, 3)}
+    reliability = [interaction_reliability(each, 0.8 * each + other, spread=2.0) for each in found.values()]
+    assert reliability == pytest.approx([0.0, 0.5, 0.9], abs=0.05)
+    # Where the simulation has a quarter of the leads, its chance is four times that of the model.
+    assert interaction_reliability(found[1], found[1] + 2 * other, spread=2.0, sample=0.25) == pytest.approx(
+        0.5, abs=0.05
+    )
+
+
+def test_interactions_of_rounding_are_none():
+    rounding = 1e-15 * np.random.default_rng(0).normal(size=100)
+    assert interaction_reliability(rounding, 0.0 * rounding, spread=1.0) == 0.0
+    assert interaction_reliability(np.zeros(9), np.zeros(9), spread=0.0) == 0.0
+
+
+def misfit(leads, reliability, log_odds=-2.0):
+    at = np.array([log_odds])
+    return expected_misfit(at, leads=leads, information=0.12, reliability=reliability)[0]
 
 
 def test_more_leads_leave_less_to_be_missed():
-    errors = [misfit(leads, share=0.2) for leads in (1_000, 4_000, 8_000)]
+    errors = [misfit(leads, reliability=0.8) for leads in (1_000, 4_000, 16_000)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] > 0
 
 
 def test_no_interactions_are_believed_from_many_leads_only():
-    assert misfit(20_000, share=0.0, simulated=0.1) < 1e-3 < misfit(20_000, share=0.2, simulated=0.1)
-    assert misfit(500, share=0.0) > misfit(500, share=0.2) / 2
+    assert misfit(50_000, reliability=0.0) < 0.01 * misfit(50_000, reliability=0.8)
+    assert misfit(500, reliability=0.0) > misfit(500, reliability=0.8) / 2
 
 
 def test_leads_whose_outcomes_tell_less_are_less_certain():
-    assert misfit(4_000, 0.2, log_odds=-4.0) > misfit(4_000, 0.2, log_odds=-0.5)
-
-
-def test_what_simulations_show_is_not_counted_twice():
-    assert misfit(1_000, 0.2, simulated=0.4) == pytest.approx(misfit(1_000, 0.2) - 0.1)
-    assert misfit(1_000, 0.2, simulated=5.0) == 0.0
-
-
-def test_no_interval_is_more_than_twice_as_wide_as_that_of_simulations():
-    assert misfit(50, share=0.5, log_odds=-6.0, simulated=0.01) == pytest.approx(3 * 0.01)
+    assert misfit(4_000, 0.8, log_odds=-4.0) > misfit(4_000, 0.8, log_odds=-0.5)
 
 
 def periods_of(levels, seed, leads=800, snapshots=1):
