@@ -178,7 +178,7 @@ def interaction_reliability(found: Floats, again: Floats, *, spread: float, samp
         >>> found = signal + 0.5 * chance
         >>> round(interaction_reliability(found, 0.9 * found + 0.5 * other, spread=2.0), 1)
         0.8
-        >>> interaction_reliability(chance, 0.3 * chance + other, spread=2.0)
+        >>> interaction_reliability(chance, 0.3 * chance + 1.1 * other, spread=2.0)
         0.0
     """
     variance = float(found @ found)
