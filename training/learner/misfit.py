@@ -6,10 +6,10 @@ Simulations whose truth is a model of the same kind do not show it. Three things
 not have: what it gave up. It adds to the error that simulations show, and falls with the information of the
 outcomes at the optimal rate for functions of bounded slope in two features (Stone 1982), the least that an
 interaction has. That much is expected of every company, in proportion to the evidence that its truth has
-interactions at all: what the model has found of them, less what it finds by chance. Few outcomes cannot show
-that there are none, so with few of them it is expected anyway. Neither the residuals of held-out leads, nor a
-learning curve, nor the disagreement of models can replace this expectation: a boosted model leaves nothing in
-them that a similar one finds.
+interactions at all: that held-out leads are predicted better where features may act together. Few outcomes
+cannot show that they do not, so with few of them it is expected anyway. Neither the residuals of held-out
+leads, nor a learning curve, nor the disagreement of models can replace this expectation: a boosted model
+leaves nothing in them that a similar one finds.
 
 *Outcomes.* Honest trees (Athey and Imbens 2016), grown on the residuals of half of the held-out leads and
 read off the other half, show where the scores are wrong by more than chance. The variance between leaves is
@@ -28,19 +28,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import erf, expit
 from scipy.stats import chi2
 from scipy.stats import t as student_t
 
 from models.calibration import PlattCalibration, update_intercept
 from models.metrics import Z_90
 from models.uncertainty import COVERED, MisfitTree
+from training.learner.recipes import ADDITIVE_ALONE
 
 if TYPE_CHECKING:
-    import polars as pl
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-    from models.predictor import Predictor
+    from training.learner.fit import RecipeScore
 
     Floats = NDArray[np.float64]
 
@@ -48,36 +50,33 @@ if TYPE_CHECKING:
 # ``tests/benchmarks/misspecified_worlds.py``: LEVEL / sqrt(information), in squared log-odds; and the
 # information within which not finding any interactions says little.
 LEVEL, FEW_OUTCOMES = 5.5, 1_000.0
-# Interactions with less than this share of the spread of scores are none.
-NO_SHARE = 0.01
-# Rows, and random splits of the features, that interactions are measured on.
-MEASURED_ON, SPLITS = 1_000, 4
+_TINY = 1e-12
 
 # Of the trees on residuals: their depth, candidate thresholds per column, least information (sum of p * (1 -
 # p)) and leads of a leaf, most rows, and the level of Cochran's test.
 DEPTH, THRESHOLDS, FEWEST_EXPECTED, FEWEST_LEADS, MOST_ROWS, LEVEL_OF_TEST = 3, 15, 5.0, 30, 20_000, 0.05
 
 
-def expected_misfit(log_odds: Floats, *, leads: float, information: float, reliability: float) -> Floats:
+def expected_misfit(log_odds: Floats, *, leads: float, information: float, evidence: float) -> Floats:
     """Compute the squared error that is expected of scores beyond what simulations of their model show.
 
     Args:
         log_odds: (k,) scores.
         leads: Number of independent leads that the model was trained on.
         information: Their mean of ``p * (1 - p)``: what the outcome of one of them tells.
-        reliability: How much of the interactions that the model has found is none of chance, from 0 to 1.
+        evidence: How sure it is that features act together, from 0 to 1.
 
     Returns:
         (k,) squared errors in log-odds; 0 where many outcomes showed no interactions.
 
     Example:
         >>> at = np.array([-3.0, 0.0])
-        >>> expected_misfit(at, leads=1000.0, information=0.12, reliability=0.8).round(2)
+        >>> expected_misfit(at, leads=1000.0, information=0.12, evidence=0.8).round(2)
         array([0.73, 0.31])
-        >>> expected_misfit(at, leads=20000.0, information=0.12, reliability=0.0).round(2)
+        >>> expected_misfit(at, leads=20000.0, information=0.12, evidence=0.0).round(2)
         array([0.02, 0.01])
     """
-    certainty = max(reliability, float(np.exp(-leads * information / FEW_OUTCOMES)))
+    certainty = max(evidence, float(np.exp(-leads * information / FEW_OUTCOMES)))
     p = expit(log_odds)
     return np.asarray(certainty * LEVEL / np.sqrt(leads * p * (1 - p)), dtype=np.float64)
 
@@ -125,67 +124,31 @@ def level_drift(
     return stretch**2 * max(0.0, float((moves**2 - variances).mean()))
 
 
-def interaction_contrasts(predictor: Predictor, frame: pl.DataFrame, seed: int = 0) -> Floats:
-    """Measure the interactions between features in what a model says of pairs of leads.
-
-    Features are split into two random halves, and pairs of leads swap one of them. Of an additive model the
-    log-odds of the four leads then cancel exactly (the interaction contrast of a 2 x 2 design).
+def interaction_evidence(choice: Iterable[RecipeScore]) -> float:
+    """Tell how sure it is that features act together.
 
     Args:
-        predictor: The model.
-        frame: n feature rows, of which at most ``MEASURED_ON`` are taken.
-        seed: Seed of the splits and pairs: models of the same features are measured on the same ones.
+        choice: The scores of the recipes on held-out leads: by how much the additive one is worse than one
+            that lets features act together, with a standard error.
 
     Returns:
-        (splits * rows,) contrasts, whose mean square is about the variance of the interactions.
-    """
-    random = np.random.default_rng(seed)
-    encodings = predictor.encodings
-    first = encodings.encode(frame[:: 1 + frame.height // MEASURED_ON])
-    log_odds = predictor.log_odds(first)
-    feature_of = np.full(first.shape[1], -1)
-    feature_of[list(encodings.sources)] = np.arange(len(encodings.sources))
-    feature_of[: len(encodings.owner)] = encodings.owner
-    contrasts = []
-    for _ in range(SPLITS):
-        is_swapped = np.append(random.random(len(encodings.features)) < 1 / 2, False)[feature_of]
-        partner = random.permutation(len(first))
-        second = first[partner]
-        mixed, other = np.where(is_swapped, second, first), np.where(is_swapped, first, second)
-        contrast = log_odds + log_odds[partner] - predictor.log_odds(mixed) - predictor.log_odds(other)
-        # Four leads, and half of all pairs of features are on different sides of a split.
-        contrasts.append(contrast / np.sqrt(2))
-    return np.concatenate(contrasts)
-
-
-def interaction_reliability(found: Floats, again: Floats, *, spread: float, sample: float = 1.0) -> float:
-    """Estimate how much of the interactions that a model has found is none of chance.
-
-    By the method of moments: a model that learns from outcomes of which the first one is the truth finds part
-    of its interactions again, and others by chance. So much chance is in those of the first one, too.
-
-    Args:
-        found: (n,) contrasts of the model, as ``interaction_contrasts`` gives them.
-        again: (n,) contrasts of the model that learned from it.
-        spread: Standard deviation of log-odds.
-        sample: The share of all leads that the second one learned from: the more leads, the less chance.
-
-    Returns:
-        A share of the variance of ``found``; 0 where chance explains it, and without interactions.
+        A certainty from 0 to 1, one less the two-sided p-value; 0 where the additive recipe is no worse, 1
+        where there is none to compare with.
 
     Example:
-        >>> signal, chance, other = np.random.default_rng(0).normal(size=(3, 4000))
-        >>> found = signal + 0.5 * chance
-        >>> round(interaction_reliability(found, 0.9 * found + 0.5 * other, spread=2.0), 1)
-        0.8
-        >>> interaction_reliability(chance, 0.3 * chance + 1.1 * other, spread=2.0)
+        >>> from training.learner.fit import RecipeScore
+        >>> for worse_by in (-0.01, 0.005, 0.02):
+        ...     print(round(interaction_evidence([RecipeScore("additive", 0.4, worse_by, 0.01)]), 2))
         0.0
+        0.38
+        0.95
     """
-    variance = float(found @ found)
-    if variance <= len(found) * (NO_SHARE * spread) ** 2:
+    additive = next((score for score in choice if score.name == ADDITIVE_ALONE.name), None)
+    if additive is None:
+        return 1.0
+    if additive.worse_by <= 0:
         return 0.0
-    chance = again - float(found @ again) / variance * found
-    return max(0.0, 1 - sample * float(chance @ chance) / variance)
+    return float(erf(additive.worse_by / max(additive.standard_error, _TINY) / np.sqrt(2)))
 
 
 def misfit_trees(

@@ -36,8 +36,7 @@ from models.metrics import Z_90
 from models.uncertainty import ATTENUATION, COVERED, MATTERS, NOTHING, FeatureSupport, ScoreUncertainty
 from training.learner.misfit import (
     expected_misfit,
-    interaction_contrasts,
-    interaction_reliability,
+    interaction_evidence,
     level_drift,
     misfit_trees,
 )
@@ -135,9 +134,9 @@ def estimate_uncertainty(
     low, high = np.quantile(fitted.log_odds, _SCORE_QUANTILES)
     encodings, at = fitted.predictor.encodings, fitted.held_out_rows
     matrix = encodings.encode(rows.frame)
-    simulated = simulate_intervals(rows, fitted, number, seed)
+    half = interval_half_widths(rows, fitted, number, seed)
     return ScoreUncertainty(
-        _widen_by_misfit(simulated, rows, fitted, drift=period_drift(rows, fitted, number)),
+        _widen_by_misfit(half, rows, fitted, drift=period_drift(rows, fitted, number)),
         float(high - low),
         _feature_support(matrix, fitted),
         misfit_trees=misfit_trees(matrix[at], fitted.log_odds, rows.y[at], number[at], seed),
@@ -168,15 +167,15 @@ def period_drift(rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.i
 
 
 def _widen_by_misfit(
-    simulated: SimulatedIntervals, rows: TrainingRows, fitted: FittedPredictor, *, drift: float
+    half: PiecewiseLinearTerm, rows: TrainingRows, fitted: FittedPredictor, *, drift: float
 ) -> PiecewiseLinearTerm:
     """The half-widths of simulations, wider by the error that they do not show."""
-    p, half = expit(fitted.log_odds), simulated.half
+    p = expit(fitted.log_odds)
     misfit = expected_misfit(
         np.array([*half.knots, fitted.log_odds.mean()]),  # the last one stands for all scores
         leads=len(rows) / rows.design_effect,
         information=float((p * (1 - p)).mean()),
-        reliability=simulated.reliability,
+        evidence=interaction_evidence(fitted.choice),
     )
     squared = np.array([*half.values, half.missing]) ** 2
     *values, missing = np.sqrt(squared + Z_90**2 * (misfit + drift)).tolist()
@@ -235,22 +234,9 @@ def _support_of_category(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class SimulatedIntervals:
-    """What simulations show of the scores of a model.
-
-    Attributes:
-        half: Half the width of 90 % intervals in log-odds, by the score's own log-odds.
-        reliability: How much of the interactions that the model has found is none of chance, from 0 to 1.
-    """
-
-    half: PiecewiseLinearTerm
-    reliability: float
-
-
-def simulate_intervals(
+def interval_half_widths(
     rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.intp], seed: int = 0
-) -> SimulatedIntervals:
+) -> PiecewiseLinearTerm:
     """Compute the half-width of a model's 90 % intervals as a function of its log-odds.
 
     Args:
@@ -260,25 +246,23 @@ def simulate_intervals(
         seed: Seed of the simulations.
 
     Returns:
-        A curve from log-odds to the half-width in log-odds, and what it needs to be widened.
+        A curve from log-odds to the half-width in log-odds.
 
     Raises:
         ValueError: One outcome is too rare to be simulated.
     """
     share = _simulation_share(rows)
-    simulations = [_simulate(rows, fitted, lead, share, (seed, number)) for number in range(1, TIMES + 1)]
-    first, second = (
-        _pool_simulations([getattr(each, name) for each in simulations]) for name in ("first", "second")
-    )
+    numbers = range(1, TIMES + 1)
+    simulations = [_simulate(rows, fitted, lead, share, (seed, number)) for number in numbers]
+    first, second = (_pool_simulations(scenarios) for scenarios in zip(*simulations, strict=True))
     curve, shrinkage = conformal_curve(second), 1.0
     if share < 1:
         smaller = [
-            _simulate(rows, fitted, lead, share / 2, (seed, number), rough=False).first
-            for number in range(1, TIMES + 1)
+            _first_scenario(_Sample.of(rows, fitted, lead, share / 2, (seed, number)), fitted).errors
+            for number in numbers
         ]
         slowest = 1 / (2 + max(member.max_depth for member in fitted.bag.members))
-        power = learning_power(_pool_simulations(smaller), first, slowest)
-        shrinkage = share**power
+        shrinkage = share ** learning_power(_pool_simulations(smaller), first, slowest)
     position = interpolate_scenarios(float(fitted.log_odds.std()), first.spread, second.spread)
     knots = np.array(curve.knots)
     squared = (1 - position) * conformal_curve(first).at(knots) ** 2 + position * np.array(curve.values) ** 2
@@ -286,8 +270,7 @@ def simulate_intervals(
         fitted.log_odds, rows.y[fitted.held_out_rows], lead[fitted.held_out_rows], knots
     )
     values = np.sqrt(shrinkage**2 * squared + Z_90**2 * misfit)
-    half = replace(curve, values=tuple(values.tolist()), missing=shrinkage * curve.missing)
-    return SimulatedIntervals(half, float(np.mean([each.reliability for each in simulations])))
+    return replace(curve, values=tuple(values.tolist()), missing=shrinkage * curve.missing)
 
 
 def learning_power(half: SimulationErrors, whole: SimulationErrors, slowest: float) -> float:
@@ -348,44 +331,57 @@ def _simulation_share(rows: TrainingRows) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Simulation:
-    """The errors of both scenarios on one sample of leads, and the reliability of interactions in it."""
+class _Sample:
+    """The rows of a random share of the leads, with (n,) the lead and the log-odds of a model of each."""
 
-    first: SimulationErrors
-    second: SimulationErrors
-    reliability: float
+    rows: TrainingRows
+    lead: NDArray[np.intp]
+    truth: Floats
+    random: np.random.Generator
+
+    @classmethod
+    def of(
+        cls,
+        rows: TrainingRows,
+        fitted: FittedPredictor,
+        lead: NDArray[np.intp],
+        share: float,
+        seed: tuple[int, int],
+    ) -> _Sample:
+        random = np.random.default_rng(seed)
+        at = np.flatnonzero((random.random(int(lead.max()) + 1) < share)[lead])
+        sample, predictor = rows.take(at), fitted.predictor
+        return cls(sample, lead[at], predictor.log_odds(predictor.encodings.encode(sample.frame)), random)
 
 
-def _simulate(  # noqa: PLR0913 - what a simulation is of
-    rows: TrainingRows,
-    fitted: FittedPredictor,
-    lead: NDArray[np.intp],
-    share: float,
-    seed: tuple[int, int],
-    *,
-    rough: bool = True,
-) -> _Simulation:
-    """Both scenarios, or with ``rough`` false the first one alone, on a random ``share`` of the leads."""
-    random = np.random.default_rng(seed)
-    sample_rows = np.flatnonzero((random.random(int(lead.max()) + 1) < share)[lead])
-    sample, sample_lead = rows.take(sample_rows), lead[sample_rows]
-    predictor = fitted.predictor
-    truth = predictor.log_odds(predictor.encodings.encode(sample.frame))
-    first_model, held_out = _simulate_scenario(sample, fitted, truth, sample_lead, random)
-    first_estimate = first_model.log_odds(first_model.encodings.encode(sample.frame))
-    first = SimulationErrors.of(first_estimate[held_out], truth[held_out])
-    if not rough:
-        return _Simulation(first, first, 0.0)
-    contrasts = (interaction_contrasts(model, sample.frame) for model in (predictor, first_model))
-    reliability = interaction_reliability(*contrasts, spread=float(truth.std()), sample=share)
-    rougher_truth = _match_base_rate(_rougher_truth(truth, first_estimate, held_out), sample)
-    second_model, other_held_out = _simulate_scenario(sample, fitted, rougher_truth, sample_lead, random)
-    # The first truth needs the pattern of all rows; of the second one only the errors count.
-    second_estimate = second_model.log_odds(
-        second_model.encodings.encode(sample.frame.filter(other_held_out))
+@dataclass(frozen=True, eq=False)
+class _FirstScenario:
+    """What a model learned from outcomes of which the fitted one is the truth, about (n,) rows."""
+
+    estimate: Floats
+    held_out: NDArray[np.bool_]
+    errors: SimulationErrors
+
+
+def _first_scenario(sample: _Sample, fitted: FittedPredictor) -> _FirstScenario:
+    model, held_out = _simulate_scenario(sample.rows, fitted, sample.truth, sample.lead, sample.random)
+    estimate = model.log_odds(model.encodings.encode(sample.rows.frame))
+    return _FirstScenario(estimate, held_out, SimulationErrors.of(estimate[held_out], sample.truth[held_out]))
+
+
+def _simulate(
+    rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.intp], share: float, seed: tuple[int, int]
+) -> tuple[SimulationErrors, SimulationErrors]:
+    """The errors of the first and of the second scenario, on a random ``share`` of the leads."""
+    sample = _Sample.of(rows, fitted, lead, share, seed)
+    first = _first_scenario(sample, fitted)
+    rougher_truth = _match_base_rate(
+        _rougher_truth(sample.truth, first.estimate, first.held_out), sample.rows
     )
-    second = SimulationErrors.of(second_estimate, rougher_truth[other_held_out])
-    return _Simulation(first, second, reliability)
+    model, held_out = _simulate_scenario(sample.rows, fitted, rougher_truth, sample.lead, sample.random)
+    # The first truth needs the pattern of all rows; of the second one only the errors count.
+    estimate = model.log_odds(model.encodings.encode(sample.rows.frame.filter(held_out)))
+    return first.errors, SimulationErrors.of(estimate, rougher_truth[held_out])
 
 
 def _simulate_scenario(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
-import polars as pl
 import pytest
 from scipy.special import expit
 
+from training.learner.fit import RecipeScore
 from training.learner.misfit import (
     expected_misfit,
-    interaction_contrasts,
-    interaction_reliability,
+    interaction_evidence,
     level_drift,
     misfit_trees,
 )
@@ -61,57 +58,30 @@ def test_too_few_leads_to_split_show_nothing():
     assert misfit_trees(*company(0, missed=-2.0, leads=20)[:4]) == ()
 
 
-def predictor(log_odds):
-    """A model of three features of which the second has two columns, and its source behind those of trees."""
-    encodings = SimpleNamespace(
-        features=(0, 1, 2), owner=(0, 1, 1, 2), sources=(0, 4, 3), encode=lambda frame: frame.to_numpy()
-    )
-    return SimpleNamespace(encodings=encodings, log_odds=log_odds)
+def scores(worse_by, name="additive"):
+    return [RecipeScore("additive + trees", 0.4, 0.0, 0.0), RecipeScore(name, 0.4, worse_by, 0.01)]
 
 
-def test_interactions_are_all_that_is_not_additive():
-    frame = pl.DataFrame(np.random.default_rng(0).normal(size=(999, 5)))
-
-    def share(log_odds):
-        return np.sqrt(np.mean(interaction_contrasts(predictor(log_odds), frame) ** 2))
-
-    assert share(lambda m: np.tanh(m[:, 0]) + m[:, 1] * m[:, 2] + m[:, 4] ** 2) == pytest.approx(0, abs=1e-9)
-    assert share(lambda m: m[:, 0] * m[:, 3]) == pytest.approx(1.0, abs=0.45)
-    assert share(lambda m: m[:, 0] * m[:, 3] + m[:, 1]) == share(lambda m: m[:, 0] * m[:, 3] + 9 * m[:, 1])
-    assert share(lambda m: np.zeros(len(m))) == 0.0
+def test_interactions_are_believed_as_far_as_held_out_leads_show_them():
+    certainty = [interaction_evidence(scores(worse_by)) for worse_by in (-0.05, 0.0, 0.005, 0.01, 0.03)]
+    assert certainty == pytest.approx([0.0, 0.0, 0.383, 0.683, 0.997], abs=1e-3)
+    assert interaction_evidence(scores(0.0, name="a learner of their own")) == 1.0
 
 
-def test_interactions_that_chance_finds_are_none():
-    signal, chance, other = np.random.default_rng(0).normal(size=(3, 4000))
-    found = {weight: weight * signal + chance for weight in (0, 1, 3)}
-    reliability = [interaction_reliability(each, 0.8 * each + other, spread=2.0) for each in found.values()]
-    assert reliability == pytest.approx([0.0, 0.5, 0.9], abs=0.05)
-    # Where the simulation has a quarter of the leads, its chance is four times that of the model.
-    assert interaction_reliability(found[1], found[1] + 2 * other, spread=2.0, sample=0.25) == pytest.approx(
-        0.5, abs=0.05
-    )
-
-
-def test_interactions_of_rounding_are_none():
-    rounding = 1e-15 * np.random.default_rng(0).normal(size=100)
-    assert interaction_reliability(rounding, 0.0 * rounding, spread=1.0) == 0.0
-    assert interaction_reliability(np.zeros(9), np.zeros(9), spread=0.0) == 0.0
-
-
-def misfit(leads, reliability, log_odds=-2.0):
+def misfit(leads, evidence, log_odds=-2.0):
     at = np.array([log_odds])
-    return expected_misfit(at, leads=leads, information=0.12, reliability=reliability)[0]
+    return expected_misfit(at, leads=leads, information=0.12, evidence=evidence)[0]
 
 
 def test_more_leads_leave_less_to_be_missed():
-    errors = [misfit(leads, reliability=0.8) for leads in (1_000, 4_000, 16_000)]
+    errors = [misfit(leads, evidence=0.8) for leads in (1_000, 4_000, 16_000)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] > 0
 
 
 def test_no_interactions_are_believed_from_many_leads_only():
-    assert misfit(50_000, reliability=0.0) < 0.01 * misfit(50_000, reliability=0.8)
-    assert misfit(500, reliability=0.0) > misfit(500, reliability=0.8) / 2
+    assert misfit(50_000, evidence=0.0) < 0.01 * misfit(50_000, evidence=0.8)
+    assert misfit(500, evidence=0.0) > misfit(500, evidence=0.8) / 2
 
 
 def test_leads_whose_outcomes_tell_less_are_less_certain():

@@ -46,19 +46,19 @@ def learned():
 
 def test_nine_in_ten_simulated_intervals_hold_a_truth_that_the_model_can_say(monkeypatch):
     right, times, simulated = [], [], []
-    simulate = score_intervals.simulate_intervals
+    simulate = score_intervals.interval_half_widths
 
     def spy(*arguments):
         simulated.append(simulate(*arguments))
         return simulated[-1]
 
-    monkeypatch.setattr(score_intervals, "simulate_intervals", spy)
+    monkeypatch.setattr(score_intervals, "interval_half_widths", spy)
     for seed in range(3):
         predictor, result = uncertainty_of(*company(seed=seed)[:2])
         frame, _, truth = company(rows=4000, seed=100 + seed)
         log_odds = predictor.log_odds(predictor.encodings.encode(frame))
-        right.append(np.abs(log_odds - truth) <= simulated[-1].half.at(log_odds))
-        times.append(np.divide(result.half.values, simulated[-1].half.values))
+        right.append(np.abs(log_odds - truth) <= simulated[-1].at(log_odds))
+        times.append(np.divide(result.half.values, simulated[-1].values))
     assert 0.82 < np.mean(right) < 0.98
     # Nothing tells that the model can say this truth, so intervals allow for more.
     assert np.all(np.concatenate(times) > 1)
@@ -91,7 +91,7 @@ def test_the_sample_of_a_simulation_is_independent_of_its_outcomes(monkeypatch):
         return refit(self, rows, seed)
 
     monkeypatch.setattr(type(fitted), "refit", spy)
-    score_intervals.simulate_intervals(rows, fitted, np.arange(4000))
+    score_intervals.interval_half_widths(rows, fitted, np.arange(4000))
     # Both scenarios of each simulation, and then the first one with half of the leads.
     sizes = [900] * 2 * score_intervals.TIMES + [450] * score_intervals.TIMES
     assert [size for size, _ in trained_on] == pytest.approx(sizes, rel=0.15)
