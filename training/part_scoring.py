@@ -177,8 +177,8 @@ def score_part_folders(
         named = "; ".join(map(str, failures[:_MOST_NAMED]))
         more = f"; and {len(failures) - _MOST_NAMED:,} more" if len(failures) > _MOST_NAMED else ""
         msg = (
-            f"{len(failures):,} of {len(tasks):,} parts could not be scored: {named}{more}. The scores of the "
-            "others wait: once these are mended, run the same command again, and it scores nothing twice"
+            f"{len(failures):,} of {len(tasks):,} parts could not be scored: {named}{more}. The scores of "
+            "the others wait: once these are mended, run the same command again, and it scores nothing twice"
         )
         raise ScoringError(msg)
     count = write_scores((_read_result(task) for task in tasks), options, lambda _: None)
