@@ -23,7 +23,6 @@ from training import batch_scoring
 from training.batch_scoring import (
     ScoringError,
     ScoringOptions,
-    Workers,
     read_open_leads,
     score_flat,
     score_history,
@@ -35,6 +34,7 @@ from training.file_output import frame_writer
 from training.lead_attributes import read_lead_attributes
 from training.simulation.export import write_csv
 from training.simulation.simulator import simulate
+from training.worker_pool import Workers
 
 FLAT = {"flat": True, "id_column": "id"}
 LEADS = pl.DataFrame(
