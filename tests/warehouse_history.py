@@ -1,4 +1,4 @@
-"""A small history with every kind of event, with ties, gaps and late news, and its tables in SQL databases."""
+"""A small history with every kind of event, ties, gaps and late news, and a warehouse to run its SQL."""
 
 from __future__ import annotations
 
@@ -117,13 +117,18 @@ EVERY_SHAPE = FeatureSet((*ONE_PER_SHAPE.specs, *own_features()))
 
 def run_on_duckdb(sql, warehouse, history):
     """The rows of a query that is parsed as the warehouse's and run on DuckDB over a history's tables."""
-    parsed = sqlglot.parse_one(sql, read=warehouse).transform(_as_duckdb_has_it)
     with duckdb.connect(config={"threads": 1}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
         for name in TABLES:
             connection.register(f"frame_{name}", getattr(history, name).to_arrow())
             connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame_{name}")
-        return connection.sql(parsed.sql("duckdb")).pl()
+        return run_parsed(sql, warehouse, connection)
+
+
+def run_parsed(sql, warehouse, connection):
+    """The rows of a query that is parsed as the warehouse's and run on DuckDB."""
+    parsed = sqlglot.parse_one(sql, read=warehouse).transform(_as_duckdb_has_it)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection.sql(parsed.sql("duckdb")).pl()
 
 
 def _as_duckdb_has_it(node):

@@ -51,6 +51,11 @@ def quote_name(name: str, warehouse: Warehouse) -> str:
     return sqlglot.exp.to_identifier(stored_name(name, warehouse), quoted=True).sql(warehouse)
 
 
+def quote_own_name(name: str, warehouse: Warehouse) -> str:
+    """A name of leadloop's own within the query, as Ibis writes it: in small letters everywhere."""
+    return sqlglot.exp.to_identifier(name, quoted=True).sql(warehouse)
+
+
 def quote_table(name: str, warehouse: Warehouse) -> str:
     """The name of a table with its schema, each part quoted."""
     return ".".join(quote_name(part, warehouse) for part in name.split("."))
@@ -67,7 +72,7 @@ def epoch_seconds(sql: str, warehouse: Warehouse) -> str:
 
 
 def as_text(sql: str, warehouse: Warehouse) -> str:
-    """An expression as text, whose order is that of its code points; in PostgreSQL it would be a language's."""
+    """An expression as text in the order of its code points; in PostgreSQL it would be a language's."""
     text = f"CAST({sql} AS {type_name('text', warehouse)})"
     return f'{text} COLLATE "C"' if warehouse == "postgres" else text
 

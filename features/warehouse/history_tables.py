@@ -32,6 +32,7 @@ from features.warehouse.dialects import (
     epoch_seconds,
     is_plain_number,
     quote_name,
+    quote_own_name,
     quote_table,
     text_literal,
     type_name,
@@ -47,6 +48,8 @@ EVENT_SCHEMAS = {
     "transitions": TRANSITION_SCHEMA,
     "attributes": ATTRIBUTE_SCHEMA,
 }
+OBSERVATION = "leadloop_observation"
+"""The name within the query of the table of one row with the end of observation."""
 _MOMENTS = frozenset({"occurred_at", "known_at", "created_at"})
 _WORD_OF = {"touchpoints": "kind", "transitions": "stage", "attributes": "name"}
 
@@ -59,7 +62,7 @@ ASSUMPTIONS = (
 """What a SELECT over mapped tables takes for granted, as lines of its comment."""
 
 CANONICAL = (
-    "the tables leads, touchpoints, transitions, attributes and accounts have the columns of the data contract",
+    "leads, touchpoints, transitions, attributes and accounts have the columns of the data contract",
     "times are whole seconds since 1970, amounts minor units; what is read out of a column is a column",
 )
 """What a SELECT without a mapping takes for granted."""
@@ -108,13 +111,11 @@ class TableSelects:
     Attributes:
         mapping: Where the tables are and what their columns are called.
         warehouse: How names and types are spelled.
-        observed_until: The end of observation as an expression, in epoch seconds.
         is_canonical: Whether the tables have the columns of a ``LeadHistory``.
     """
 
     mapping: HistoryMapping
     warehouse: Warehouse
-    observed_until: str
     is_canonical: bool = False
 
     @property
@@ -137,7 +138,7 @@ class TableSelects:
 
     def leads(self, columns: Sequence[LeadColumn], *, with_accounts: bool) -> str:
         """The SELECT of the leads, with ``columns`` as ``c0``, ``c1``, ..."""
-        table, quote = self.mapping.leads, self._quote
+        table = self.mapping.leads
         created = self._moment(table, "created_at", "l")
         known = self._moment(table, "known_at", "l") if "known_at" in table.columns else created
         account = self._null("text")
@@ -150,11 +151,10 @@ class TableSelects:
             "known_at": f"CASE WHEN {known} > {created} THEN {known} ELSE {created} END",
         }
         cells |= {f"c{i}": self._lead_cell(each) for i, each in enumerate(columns)}
-        names = ", ".join(f"{sql} AS {_own(name, self.warehouse)}" for name, sql in cells.items())
+        names = ", ".join(f"{sql} AS {self._own(name)}" for name, sql in cells.items())
         join = self._account_join() if any(_is_of_account(each) for each in columns) else ""
-        return (
-            f"SELECT {names} FROM {self._relation(table)} AS {quote('l')}{join} WHERE {created} IS NOT NULL"  # noqa: S608
-        )
+        relation = f"{self._relation(table)} AS {self._own('l')}{join}"
+        return f"SELECT {names} FROM {relation} WHERE {created} IS NOT NULL"  # noqa: S608
 
     def _account_join(self) -> str:
         accounts = self.mapping.accounts
@@ -165,7 +165,7 @@ class TableSelects:
             self._cell(self.mapping.leads, "account_id", "l"),
             self._cell(accounts, "account_id", "a"),
         )
-        return f" LEFT JOIN {self._relation(accounts)} AS {self._quote('a')} ON {own} = {other}"
+        return f" LEFT JOIN {self._relation(accounts)} AS {self._own('a')} ON {own} = {other}"
 
     def _lead_cell(self, column: LeadColumn) -> str:
         table, alias, name = self.mapping.leads, "l", column.of
@@ -176,7 +176,7 @@ class TableSelects:
         if name in table.attributes:
             msg = f"{table.name}: {name} comes out of a joined table or of JSON; {_VIEW}"
             raise SourceError(msg)
-        raw = f"{self._quote(alias)}.{self._quote(name)}"
+        raw = f"{self._own(alias)}.{self._quote(name)}"
         if column.unit in {"category", "words"}:
             return self._word(raw, table, {})
         if column.unit == "flag":
@@ -189,10 +189,10 @@ class TableSelects:
         columns = frozenset({*needed, _WORD_OF[name]})
         if not tables:
             empty = ", ".join(
-                f"{self._null(_kind(dtype))} AS {_own(column, self.warehouse)}"
+                f"{self._null(_kind(dtype))} AS {self._own(column)}"
                 for column, dtype in EVENT_SCHEMAS[name].items()
             )
-            return f"SELECT {empty} FROM leadloop_observation WHERE 1 = 0"  # noqa: S608
+            return f"SELECT {empty} FROM {self._own(OBSERVATION)} WHERE 1 = 0"  # noqa: S608
         return " UNION ALL ".join(self._event_select(name, table, columns) for table in tables)
 
     def _event_select(self, name: str, table: TableMapping, needed: frozenset[str]) -> str:
@@ -203,13 +203,12 @@ class TableSelects:
         if "occurred_at" in cells:
             occurred, known = cells["occurred_at"], cells["known_at"]
             cells["known_at"] = f"CASE WHEN {known} > {occurred} THEN {known} ELSE {occurred} END"
-        names = ", ".join(f"{sql} AS {_own(column, self.warehouse)}" for column, sql in cells.items())
+        names = ", ".join(f"{sql} AS {self._own(column)}" for column, sql in cells.items())
         moment = cells.get("occurred_at", cells["known_at"])
         conditions = [f"{moment} IS NOT NULL"]
         if name == "transitions" and self.mapping.stages:
-            stages = ", ".join(text_literal(stage, self.warehouse) for stage in self.mapping.stages)
-            conditions.append(f"{cells['stage']} IN ({stages})")
-        relation = f"{self._relation(table)} AS {self._quote('e')}"
+            conditions.append(f"{cells['stage']} IN ({self._list(self.mapping.stages)})")
+        relation = f"{self._relation(table)} AS {self._own('e')}"
         return f"SELECT {names} FROM {relation} WHERE {' AND '.join(conditions)}"  # noqa: S608
 
     def _event_cell(
@@ -234,31 +233,31 @@ class TableSelects:
         word = self._word(raw, table, table.values.get(column, {}))
         if column != "offer_stage" or self.is_canonical:
             return word
-        stages = ", ".join(text_literal(stage, self.warehouse) for stage in OFFER_STAGES)
-        return f"CASE WHEN LOWER({word}) IN ({stages}) THEN LOWER({word}) END"
+        stage = f"LOWER({word})"
+        return f"CASE WHEN {stage} IN ({self._list(OFFER_STAGES)}) THEN {stage} END"
 
     def _raw(self, table: TableMapping, column: str, alias: str) -> str:
         name = table.columns.get(column, column)
         if "." in name:
             msg = f"{table.name}: {name} lies in a joined table or in JSON; {_VIEW}"
             raise SourceError(msg)
-        return f"{self._quote(alias)}.{self._quote(name)}"
+        return f"{self._own(alias)}.{self._quote(name)}"
 
     def _word(self, raw: str, table: TableMapping, values: Mapping[str, str]) -> str:
         text = as_text(raw, self.warehouse)
         if self.is_canonical:
             return text
-        literal, trimmed = (lambda word: text_literal(word, self.warehouse)), f"TRIM({text})"
-        missing = ", ".join(map(literal, dict.fromkeys(("", *table.missing))))
-        cases = "".join(f" WHEN {trimmed} = {literal(a)} THEN {literal(b)}" for a, b in values.items())
+        trimmed, missing = f"TRIM({text})", self._list(dict.fromkeys(("", *table.missing)))
+        literals = (
+            (text_literal(a, self.warehouse), text_literal(b, self.warehouse)) for a, b in values.items()
+        )
+        cases = "".join(f" WHEN {trimmed} = {a} THEN {b}" for a, b in literals)
         return f"CASE WHEN {trimmed} IN ({missing}) THEN NULL{cases} ELSE {trimmed} END"
 
     def _flag(self, raw: str) -> str:
         word = f"LOWER({as_text(raw, self.warehouse)})"
         number = type_name("number", self.warehouse)
-        yes, no = (
-            ", ".join(text_literal(each, self.warehouse) for each in sorted(words)) for words in (TRUE, FALSE)
-        )
+        yes, no = self._list(sorted(TRUE)), self._list(sorted(FALSE))
         flag = f"CASE WHEN {word} IN ({yes}) THEN 1 WHEN {word} IN ({no}) THEN 0 END"
         return f"CAST({flag} AS {number})"
 
@@ -272,7 +271,7 @@ class TableSelects:
         """The number that an overwritten attribute is, if it is one."""
         number = type_name("number", self.warehouse)
         if self.is_canonical:
-            return f"CAST({self._quote('e')}.{self._quote('number')} AS {number})"
+            return f"CAST({self._own('e')}.{self._quote('number')} AS {number})"
         text = f"TRIM({as_text(self._raw(table, 'value', 'e'), self.warehouse)})"
         cast = f"CAST({text} AS {number})"
         return f"CASE WHEN {is_plain_number(text, self.warehouse)} THEN {cast} END"
@@ -294,7 +293,8 @@ class TableSelects:
         """The last second of the day where a date has no time: then, at the latest, the stage was entered."""
         if table.time_format != ISO or self.is_canonical:
             return sql
-        text, until = as_text(self._raw(table, column, "e"), self.warehouse), self.observed_until
+        text = as_text(self._raw(table, column, "e"), self.warehouse)
+        until = f"(SELECT {self._own('observed_until')} FROM {self._own(OBSERVATION)})"  # noqa: S608
         end = f"{sql} + {DAY - 1}"
         today = f"CASE WHEN {sql} < {until} AND {end} >= {until} THEN {until} - 1 ELSE {end} END"
         return f"CASE WHEN LENGTH({text}) <= {_DATE_LENGTH} THEN {today} ELSE {sql} END"
@@ -305,17 +305,17 @@ class TableSelects:
         name = table.table if table.file is None else table_stem(table.file.name)
         return quote_table(str(name), self.warehouse)
 
+    def _list(self, words: Iterable[str]) -> str:
+        return ", ".join(text_literal(word, self.warehouse) for word in words)
+
     def _null(self, kind: str) -> str:
         return f"CAST(NULL AS {type_name(kind, self.warehouse)})"
 
+    def _own(self, name: str) -> str:
+        return quote_own_name(name, self.warehouse)
+
     def _quote(self, name: str) -> str:
         return quote_name(name, self.warehouse)
-
-
-def _own(name: str, warehouse: Warehouse) -> str:
-    """A name of leadloop's own, as Ibis writes it: in small letters, whatever the warehouse keeps."""
-    mark = "`" if warehouse in {"bigquery", "databricks"} else '"'
-    return f"{mark}{name}{mark}"
 
 
 _VIEW = "make a view of it in the warehouse, and name that in a configuration of its own"
@@ -357,7 +357,7 @@ _REFUSED = ("where", "join", "lookup", "gather", "also", "deleted", "lead_id", "
 def refuse_unwritable(mapping: HistoryMapping, specs: Iterable[FeatureSpec]) -> None:
     """Raise SourceError where the configuration or a feature says what the SELECT would leave out."""
     if mapping.merges:
-        msg = f"[[merges]]: SQL does not follow merged leads; {_VIEW}, with their events under the survivor's id"
+        msg = f"[[merges]]: SQL does not follow merged leads; {_VIEW}, with events under the survivor's id"
         raise SourceError(msg)
     for table in _tables(mapping):
         if keys := [key for key in _REFUSED if getattr(table, key)]:
@@ -379,8 +379,8 @@ def refuse_unwritable(mapping: HistoryMapping, specs: Iterable[FeatureSpec]) -> 
 
 def _refuse_times(table: TableMapping) -> None:
     if table.time_format not in {ISO, EPOCH_S, EPOCH_MS}:
-        msg = f"{table.name}: SQL does not read times as {table.time_format!r} out of text; {_VIEW}, as timestamps"
+        msg = f"{table.name}: SQL reads no times written as {table.time_format!r}; {_VIEW}, as timestamps"
         raise SourceError(msg)
     if table.time_zone != "UTC" and table.time_format == ISO:
-        msg = f"{table.name}: SQL reads times in UTC, not in {table.time_zone}; {_VIEW}, as timestamps with zone"
+        msg = f"{table.name}: SQL reads times in UTC, not in {table.time_zone}; {_VIEW}, in UTC"
         raise SourceError(msg)

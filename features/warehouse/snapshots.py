@@ -1,4 +1,4 @@
-"""Snapshots and labels as expressions of Ibis: what ``features.cohort`` and ``features.labels`` say of frames.
+"""Snapshots and labels as expressions of Ibis: those of ``features.cohort`` and ``features.labels``.
 
 The tables are those of ``features.warehouse.history_tables``. A least or greatest value is taken of columns
 without nulls only: some warehouses answer null where one of them is null, others do not.
@@ -184,7 +184,7 @@ def label_rows(tables: Mapping[str, Table], spec: LabelSpec) -> Table:
 def _first_known(
     rows: Table, tables: Mapping[str, Table], stages: tuple[str, ...], spec: LabelSpec, start_column: str
 ) -> Table:
-    """Per snapshot, when the CRM first learned of an entry into one of ``stages`` in ``[start_column, end)``."""
+    """Per snapshot, when the CRM first knew of an entry into one of ``stages`` in ``[start_column, end)``."""
     entries = _known_entries(tables, stages)
     pairs = rows.inner_join(entries, "lead_id")
     is_late = (pairs.occurred_at < pairs.as_of) & (pairs.known_at >= pairs.as_of)

@@ -1,4 +1,4 @@
-"""One SELECT with a model's features, through Ibis: the expressions of ``features.batch``, as a warehouse spells them.
+"""One SELECT with a model's features: the expressions of ``features.batch``, which Ibis spells as SQL.
 
 Inside it names are plain (``f0``, ``c0``), so that no warehouse cuts, folds or replaces any of them; the
 columns of its result are those of ``features.warehouse.table_columns``.
@@ -21,7 +21,14 @@ from features.cohort import Snapshots
 from features.history import ACCOUNT_PREFIX, LeadHistory
 from features.ingest.quarantine import SourceError
 from features.spec import ADDITIVE, SOURCES, FeatureSet, FeatureSpec
-from features.warehouse.dialects import Warehouse, epoch_seconds, md5_digits, stored_name, type_name
+from features.warehouse.dialects import (
+    Warehouse,
+    epoch_seconds,
+    md5_digits,
+    quote_own_name,
+    stored_name,
+    type_name,
+)
 from features.warehouse.history_tables import (
     EVENT_SCHEMAS,
     LeadColumn,
@@ -115,8 +122,7 @@ def features_to_sql(
     folds = features.folds
     if mapping is not None:
         refuse_unwritable(mapping, folds)
-    until = "(SELECT observed_until FROM leadloop_observation)"
-    selects = TableSelects(tables, warehouse, until, is_canonical=mapping is None)
+    selects = TableSelects(tables, warehouse, is_canonical=mapping is None)
     columns = _lead_columns(folds)
     query = _QueryWriter(warehouse)
     query.add_text("observation", _observation(snapshots, warehouse))
@@ -135,7 +141,15 @@ def features_to_sql(
     names = {by_column[name]: own for name, own in zip(features.names, plain.names, strict=True)}
     result = _result_table(rows, base, names, features.fingerprint, snapshots)
     result = result.rename({stored_name(name, warehouse): name for name in result.columns})
-    return _comment(features, snapshots, selects.notes) + query.finish(result)
+    notes = (*selects.notes, *_NOTES.get(warehouse, ()))
+    return _comment(features, snapshots, notes) + query.finish(result)
+
+
+_NOTES: dict[Warehouse, tuple[str, ...]] = {
+    "postgres": (
+        "run SET enable_nestloop = off before it: the planner expects one row, and loops over all of them",
+    )
+}
 
 
 def _lead_columns(folds: Iterable[FeatureSpec]) -> tuple[LeadColumn, ...]:
@@ -148,7 +162,7 @@ def _observation(snapshots: OpenLeads | TrainingSnapshots, warehouse: Warehouse)
     moment = snapshots.observed_until if isinstance(snapshots, TrainingSnapshots) else snapshots.as_of
     now = "CURRENT_TIMESTAMP" if warehouse in {"postgres", "trino"} else "CURRENT_TIMESTAMP()"
     seconds = epoch_seconds(now, warehouse) if moment is None else str(moment)
-    return f"SELECT {seconds} AS observed_until"
+    return f"SELECT {seconds} AS {quote_own_name(OBSERVED_UNTIL, warehouse)}"
 
 
 def _base_tables(columns: tuple[LeadColumn, ...]) -> dict[str, Any]:
@@ -180,13 +194,18 @@ def _needs_accounts(folds: Iterable[FeatureSpec]) -> bool:
 
 def _add_training_rows(query: _QueryWriter, tables: Mapping[str, Any], snapshots: TrainingSnapshots) -> None:
     """The snapshots of the drawn leads and their labels."""
-    drawn, integer = f"SELECT * FROM {_PREFIX}leads", type_name("integer", query.warehouse)
+    lead_id, leads, digit = (
+        quote_own_name(name, query.warehouse) for name in ("lead_id", f"{_PREFIX}leads", "digit")
+    )
+    drawn, integer = f"SELECT * FROM {leads}", type_name("integer", query.warehouse)  # noqa: S608
     if snapshots.share < 1:
-        first = f"SUBSTR({md5_digits('lead_id', query.warehouse)}, 1, {_HASH_DIGITS})"
+        first = f"SUBSTR({md5_digits(lead_id, query.warehouse)}, 1, {_HASH_DIGITS})"
         limit = f"{int(snapshots.share * 16**_HASH_DIGITS):0{_HASH_DIGITS}x}"
         drawn += f" WHERE {first} < '{limit}'"
     query.add_text("drawn", drawn)
-    query.add_text("digits", " UNION ALL ".join(f"SELECT CAST({digit} AS {integer}) AS digit" for digit in range(10)))
+    query.add_text(
+        "digits", " UNION ALL ".join(f"SELECT CAST({number} AS {integer}) AS {digit}" for number in range(10))
+    )
     query.add("snapshots", drawn_rows(tables, snapshots.rule))
     query.add("labels", label_rows(tables, snapshots.label))
 
@@ -277,7 +296,7 @@ def _comment(features: FeatureSet, snapshots: OpenLeads | TrainingSnapshots, not
 
 
 class _QueryWriter:
-    """Puts the parts of a query together, each a table expression of its own, with plain names of all inner ones."""
+    """Puts the parts of a query together, each a table expression of its own."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
@@ -292,7 +311,8 @@ class _QueryWriter:
         try:
             parsed = sqlglot.parse_one(sql, read=self.warehouse)
         except sqlglot.errors.ParseError as error:
-            msg = f"{name}: a query of the configuration is no SQL of {self.warehouse}: {error.errors[0]['description']}"
+            why = error.errors[0]["description"]
+            msg = f"{name}: a query of the configuration is no SQL of {self.warehouse}: {why}"
             raise SourceError(msg) from error
         self._append(_PREFIX + name, parsed)
 
@@ -308,7 +328,9 @@ class _QueryWriter:
 
     def _append(self, name: str, parsed: Any) -> None:
         alias = exp.TableAlias(this=exp.to_identifier(name, quoted=True))
-        self._parts.append(exp.CTE(this=parsed, alias=alias))
+        self._parts.append(
+            exp.CTE(this=parsed, alias=alias, materialized=self.warehouse == "postgres" or None)
+        )
 
     def _compile(self, table: Any, name: str) -> Any:
         """The SELECT of an expression; its own parts, which Ibis numbers, come before it as ``name_t0``."""
