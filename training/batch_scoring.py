@@ -514,13 +514,16 @@ def write_scores(batches: Iterator[ScoredLeads], options: ScoringOptions, say: S
 
 def _score(model: ConversionModel, batch: LeadBatch, options: ScoringOptions) -> ScoredLeads:
     rows, contributions = batch.rows, None
-    scored = model.score_frame_with_intervals(rows)
+    is_explained = bool(options.reasons or options.parts or options.contributions)
+    if is_explained:
+        scored, base, explained = model.explain_frame(rows)
+    else:
+        scored = model.score_frame_with_intervals(rows)
     if options.dates and not model.card.flat:
         day = pl.from_epoch("as_of").dt.strftime("%Y-%m-%d")
         scored = scored.with_columns(as_of_date=day)
     scored = scored.drop("as_of") if model.card.flat else scored
-    if options.reasons or options.parts or options.contributions:
-        base, explained = model.contributions(rows)
+    if is_explained:
         frame = pl.DataFrame(explained, schema=list(model.reason_features.names))
         if options.contributions:
             named = frame.rename(_contribution_columns(frame.columns))
