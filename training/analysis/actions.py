@@ -6,17 +6,18 @@ is only possible with the model's order.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from training.analysis.accounts import Accounts
-from training.analysis.channels import Channels
+from training.analysis.calibration import is_miscalibrated
+from training.analysis.channels import Channels, has_codes, is_named
 from training.analysis.mql_audit import HandoverAudit
 from training.analysis.offers import Offers
 from training.analysis.time_to_conversion import TimeToConversion
 
 if TYPE_CHECKING:
+    from training.analysis.calibration import Reliability
     from training.analysis.channels import Channel, ChannelBreakdown
     from training.analysis.data_health import Health
     from training.analysis.drivers import Driver, Drivers
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from training.analysis.summary import Summary
 
 _SEVERE = {"time_unproven", "findings"}
-# Numbers, and hashes or keys: eight hexadecimal digits or more, in groups or not.
-_CODE = re.compile(r"\d+|(?=.*\d)[0-9a-f]{8}[0-9a-f-]*", re.IGNORECASE)
 # An attribute is worth filling in if it is among the first so many drivers and so many leads lack it.
 _FIRST, _MUCH_MISSING = 10, 0.2
 
@@ -45,6 +44,9 @@ class Actions:
         accounts: Whether to go through the companies with several active leads, by their scores.
         channel: The channel to win more leads through; None without one.
         fill_in: The attribute that weighs most among those that many leads lack; None without one.
+        repair: Whether more rows than usual could not be used.
+        train_again: Whether predictions are off beyond chance, which newer outcomes may mend.
+        read_findings: Whether somebody is to read findings that are not grave.
         add_costs: Whether channels could show the cost of a conversion, but nobody named what they cost.
 
     Raises:
@@ -59,6 +61,9 @@ class Actions:
     accounts: bool = False
     channel: tuple[ChannelBreakdown, Channel] | None = None
     fill_in: tuple[Driver, float] | None = None
+    repair: bool = False
+    train_again: bool = False
+    read_findings: bool = False
     add_costs: bool = False
 
     def __post_init__(self) -> None:
@@ -77,6 +82,7 @@ def decide_actions(  # noqa: PLR0913  # one for each analysis
     channels: Channels | NotApplicable,
     drivers: Drivers,
     health: Health,
+    calibration: Reliability,
 ) -> Actions:
     """Decide the actions of a report from its analyses.
 
@@ -88,20 +94,25 @@ def decide_actions(  # noqa: PLR0913  # one for each analysis
         accounts: Companies with several active leads.
         channels: Channels beside each other.
         drivers: What weighs how much in the model.
-        health: How much of each attribute is missing.
+        health: How much of each attribute is missing, and what the checks found.
+        calibration: Predictions beside outcomes.
     """
     codes = {warning.code for warning in summary.warnings}
     by_model = summary.at_capacity.is_worthwhile and "little_signal" not in codes
     same = audit.same if isinstance(audit, HandoverAudit) else None
+    check_data = "findings" in codes or (by_model and bool(codes & _SEVERE))
     return Actions(
         order="model" if by_model else "today",
-        check_data="findings" in codes or (by_model and bool(codes & _SEVERE)),
+        check_data=check_data,
         hand_over=by_model and same is not None and same.is_gain,
         by_week=isinstance(timing, TimeToConversion) and timing.hand_over.fades is not None,
         offer=best_offer(offers.offers) if isinstance(offers, Offers) else None,
         accounts=by_model and isinstance(accounts, Accounts) and bool(accounts.accounts),
         channel=best_channel(channels) if isinstance(channels, Channels) else None,
         fill_in=most_missed(drivers, health) if by_model else None,
+        repair="quarantined" in codes,
+        train_again=by_model and is_miscalibrated(calibration.total),
+        read_findings=not check_data and any(note.severity == "medium" for note in health.findings),
         add_costs=isinstance(channels, Channels) and not _has_costs(channels),
     )
 
@@ -118,16 +129,9 @@ def best_channel(channels: Channels) -> tuple[ChannelBreakdown, Channel] | None:
         (breakdown, channel)
         for breakdown in channels.dimensions
         for channel in breakdown.channels
-        if channel.verdict == "more" and channel.name and not channel.pooled and not has_codes(breakdown)
+        if channel.verdict == "more" and is_named(channel) and not has_codes(breakdown)
     ]
     return max(better, key=lambda each: each[1].ratio.low if each[1].ratio else 0.0, default=None)
-
-
-def has_codes(breakdown: ChannelBreakdown) -> bool:
-    """Whether most leads of a column came by names that only a machine reads, such as hashes and keys."""
-    named = [channel for channel in breakdown.channels if channel.name]
-    codes = sum(channel.leads for channel in named if _CODE.fullmatch(channel.name or ""))
-    return 2 * codes > sum(channel.leads for channel in named)
 
 
 def most_missed(drivers: Drivers, health: Health) -> tuple[Driver, float] | None:

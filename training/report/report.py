@@ -40,6 +40,7 @@ from training.serialization import from_dict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from features.spec import FeatureSpec
     from models.metrics import Interval
     from training.analysis.inputs import ReportInput
 
@@ -157,7 +158,12 @@ class Report:
             channels=parts.channels,
             drivers=self.drivers,
             health=self.health,
+            calibration=self.calibration,
         )
+
+    def feature(self, name: str) -> FeatureSpec | None:
+        """The feature called ``name``; None for a column that is none."""
+        return next((each.spec for each in self.drivers.features if each.spec.name == name), None)
 
     def translate(self, text: str, lang: str) -> str:
         """Translate a message of ingest or checks.
@@ -261,6 +267,7 @@ def _messages(inputs: ReportInput) -> dict[str, dict[str, Any]]:
         *intake.excluded.values(),
         *(finding["message"] for finding in card.findings),
         *(check["reason"] for check in card.checks),
+        *card.notes,
     )
     return {str(text): text.to_plain() for text in texts if isinstance(text, Message)}
 

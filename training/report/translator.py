@@ -221,6 +221,18 @@ class Translator:
         days = self.plural("page.dative_days", horizon)
         return self("page.question", stage=self.label("stages", stage), days=days)
 
+    def goal(self, label: str) -> str:
+        """What leads do that convert, as the predicate of a sentence; only the name is in quotation marks.
+
+        >>> translator("en").goal("sql within 60 days"), translator("en").goal("Converted")
+        ('reach “SQL” within 60 days', 'reach “Converted”')
+        """
+        stage, horizon = split_question(label)
+        if horizon is None:
+            return self("page.goal", label=self.question(label))
+        days = self.plural("page.dative_days", horizon)
+        return self("page.goal_stage", stage=self.label("stages", stage), days=days)
+
     def listed(self, specs: Iterable[FeatureSpec]) -> str:
         """Join the titles of features."""
         return "; ".join(self.title(spec) for spec in specs)

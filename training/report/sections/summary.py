@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from features.clock import DAY
 from models.metrics import Interval
-from training.analysis.actions import has_codes
 from training.analysis.calibration import is_miscalibrated
-from training.analysis.channels import Channels
+from training.analysis.channels import Channels, has_codes
 from training.analysis.funnel import Funnel
 from training.report.charts.bars import interval_bars, stage_chart
 from training.report.charts.vega import chart_markup

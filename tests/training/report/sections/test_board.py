@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import unescape
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 from report_inputs import report_input
 
+from features.messages import Message
 from models.metrics import Interval
-from training.analysis.actions import has_codes, most_missed
-from training.analysis.channels import Channel, CostPerSql
+from training.analysis.actions import most_missed
+from training.analysis.channels import Channel, CostPerSql, has_codes
+from training.analysis.data_health import CheckNote
 from training.analysis.not_applicable import NotApplicable
 from training.analysis.summary import ReportWarning
 from training.config.toml_reader import ConfigError
 from training.data.load import _check_value_column
 from training.monitoring.results import GroupCalibration, MonitoringReport
-from training.report.render import render_board
+from training.report.render import render, render_board
 from training.report.report import MonitorVerdict, Report, build_report
+from training.report.sections import data_health
 from training.report.sections.recommendations import recommendations
 from training.report.sections.summary import view
 from training.report.translator import translator
@@ -127,7 +131,8 @@ def test_a_board_with_fewer_than_three_steps_says_that_the_data_give_no_more(rep
         insights=replace(
             report.insights, channels=NotApplicable("no_channels"), offers=NotApplicable("no_offers")
         ),
-        health=replace(report.health, columns=()),
+        health=replace(report.health, columns=(), findings=()),
+        summary=replace(report.summary, warnings=()),
     )
     assert len(steps_of(fewer)) < 3
     assert t("summary.fewer_steps") in render_board(fewer, lang)
@@ -175,3 +180,51 @@ def test_a_verdict_is_read_from_what_the_monitor_writes():
 
 def test_a_german_interval_stays_in_one_line():
     assert "95-\N{WORD JOINER}%-\N{WORD JOINER}Intervall" in translator("de")("page.interval")
+
+
+def test_leads_of_unknown_channels_are_nothing_to_win_more_of(report):
+    channels = [replace(CHANNEL, name=name) for name in ("unknown", "Sonstige", "(not set)", "4711")]
+    for channel in channels:
+        assert not any("Win more" in step for step in steps_of(with_channels(report, channel)))
+
+
+def test_rows_that_could_not_be_used_and_findings_that_are_not_grave_are_steps(report):
+    repair, check = translator("en")("monday.repair"), translator("en")("monday.check")
+    report = replace(
+        report,
+        summary=replace(report.summary, warnings=()),
+        health=replace(report.health, findings=()),
+    )
+    assert not {repair, check} & set(steps_of(report))
+    warned = replace(report.summary, warnings=(ReportWarning("quarantined", 500),))
+    assert repair in steps_of(replace(report, summary=warned))
+    note = CheckNote("LC003", "medium", "pages", "without it the model loses 61% of its information")
+    steps = recommendations(
+        replace(report, health=replace(report.health, findings=(note,))), translator("en")
+    )
+    assert [step.why for step in steps if step.do == check] == [translator("en")("monday.findings_why")]
+
+
+def test_no_raw_name_of_a_feature_stands_in_the_state_of_the_data(report):
+    t = translator("de")
+    of_events = next(each.spec for each in report.drivers.features if each.spec.source == "touchpoints")
+    note = CheckNote("LC006", "info", of_events.name, "constant")
+    noted = replace(report, health=replace(report.health, findings=(note,)))
+    tables = data_health.view(noted, t)
+    assert tables["findings"].rows[0][2] == t.title(of_events)
+    assert of_events.name not in {row[0] for row in tables["columns"].rows}
+
+
+def test_notes_on_the_data_are_in_the_language_of_the_page():
+    note = Message("columns.notice_email", column="Email")
+    inputs = report_input(300)
+    reported = build_report(replace(inputs, card=replace(inputs.card, notes=(note,))))
+    page = unescape(render(Report.from_json(reported.to_json()), "de"))
+    assert str(note) in page
+    assert note.render("de") in page
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", "best lead of"), ("de", "den besten Lead")])
+def test_a_single_lead_to_call_is_one_lead(report, lang, words):
+    one = replace(report, worth=replace(report.worth, weekly=0.5))
+    assert words in recommendations(one, translator(lang))[0].do
