@@ -64,10 +64,8 @@ def add_events(
     lock_against_erasure(connection)
     forgotten = _forgotten(connection, rows, consents, tenant, received_at)
     # Nearly always all of them are new, and to ask first would take half as long again.
-    is_new = (
-        [row.content == REFUSED or forgotten.isdisjoint(row.lead_ids) for row in rows] if forgotten else None
-    )
-    new = rows if is_new is None else list(compress(rows, is_new))
+    is_new = [not forgotten or row.content == REFUSED or forgotten.isdisjoint(row.lead_ids) for row in rows]
+    new = list(compress(rows, is_new))
     with connection.begin_nested() as attempt:
         if _insert(connection, new, tenant, received_at) == sum(row.content != REFUSED for row in new):
             return ["accepted" if each else "forgotten" for each in is_new]
