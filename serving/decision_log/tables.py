@@ -274,10 +274,11 @@ ERASED_LEADS = Table(
 LEAD_EVENTS = Table(
     "lead_events",
     METADATA,
+    # The events of a lead lie together, by kind: on SQLite in the table itself, which has no other order.
+    Column("subject", Text, primary_key=True),
     Column("tenant", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
     Column("event_id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("subject", Text, nullable=False),
     Column("other", Text),
     Column("occurred_at", BigInteger),
     Column("known_at", BigInteger, nullable=False),
@@ -285,8 +286,9 @@ LEAD_EVENTS = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("origin", SmallInteger, nullable=False),
     Column("removed_at", BigInteger),
-    Index("events_of_a_subject", "subject", "tenant", "received_at"),
+    UniqueConstraint("tenant", "event_id", name="event_ids"),
     _partial_index("events_by_other", ("other", "tenant"), "other IS NOT NULL"),
+    sqlite_with_rowid=False,
 )
 # Leads that are not taken in again, as a keyed hash: they were erased, or do not consent since ``known_at``.
 FORGOTTEN_LEADS = Table(

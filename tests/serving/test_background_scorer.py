@@ -321,7 +321,7 @@ def test_many_leads_are_scored_together_as_they_are_alone(store, monkeypatch):
     store.run()
     without = {"decision_id": None, "scored_at": 0}
     for each, score in first.items():
-        assert replace(store.find(each), **without, changed_at=0) == replace(score, **without, changed_at=0)
+        assert store.find(each)._replace(**without, changed_at=0) == score._replace(**without, changed_at=0)
 
 
 def test_a_closed_lead_that_is_opened_again_is_scored_again(store):

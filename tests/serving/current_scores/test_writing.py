@@ -47,7 +47,7 @@ def test_a_current_score_reads_back_as_it_was_written(log):
     assert write(log, lead) == 1
     (decision,) = queries.decisions_of_lead(log, "a")
     assert (decision.endpoint, decision.as_of) == ("rescore", NOW)
-    assert find(log, "a") == replace(lead.current, decision_id=decision.id, decided_points=168)
+    assert find(log, "a") == lead.current._replace(decision_id=decision.id, decided_points=168)
     assert find(log, "a", "other") is None
 
 
@@ -55,7 +55,7 @@ def test_a_decision_is_logged_where_people_would_see_another_score_and_nowhere_e
     assert write(log, scored()) == 1
     # It aged by a day and moved by less than a point.
     closer = scored(as_of=NOW + 1)
-    closer = replace(closer, current=replace(closer.current, probability=0.1680001))
+    closer = replace(closer, current=closer.current._replace(probability=0.1680001))
     assert write(log, closer) == 0
     assert (find(log, "a").as_of, find(log, "a").changed_at, find(log, "a").decision_id) == (NOW + 1, NOW, 1)
     assert write(log, scored(points=169, as_of=NOW + 2)) == 1
@@ -71,7 +71,7 @@ def test_a_lead_that_nobody_would_call_is_a_decision_only_every_few_points(log):
     def ages(points, day):
         lead = scored(points=points, as_of=NOW + day)
         decide = partial(make_decision, "a", as_of=NOW + day, version="v1", points=points, grade="C")
-        return replace(lead, current=replace(lead.current, grade="C"), decide=decide)
+        return replace(lead, current=lead.current._replace(grade="C"), decide=decide)
 
     logged = [write(log, ages(100 - day, day)) for day in range(12)]
     assert logged == [day % 5 == 0 for day in range(12)]
@@ -84,11 +84,11 @@ def test_a_lead_that_nobody_would_call_is_a_decision_only_every_few_points(log):
 def test_the_score_of_a_named_model_is_beside_that_of_the_default_one(log):
     """It is logged under its name, ranks no lead, and goes with the lead."""
     other = scored(points=300, version="r1")
-    other = replace(other, current=replace(other.current, model="renewal"))
+    other = replace(other, current=other.current._replace(model="renewal"))
     heard = []
     write(log, scored(), hooks=[lambda *_: heard.append(1)])
     assert write(log, other, hooks=[lambda *_: heard.append(2)]) == 1
-    assert write(log, replace(other, current=replace(other.current, as_of=NOW + 1))) == 0
+    assert write(log, replace(other, current=other.current._replace(as_of=NOW + 1))) == 0
     with log.connect() as connection:
         named = find_score(connection, "a", "", "renewal")
         assert (named.points, named.as_of) == (300, NOW + 1)

@@ -33,7 +33,7 @@ from serving.decision_log.settings import (
 )
 from serving.decision_log.tables import HANDOVERS, LEAD_RANKS, METADATA
 
-NEWEST = "0013"
+NEWEST = "0014"
 
 
 def test_migrations_lead_to_the_tables_of_the_code(log):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -28,7 +27,7 @@ A_ONLY = Subscription("a-only", "https://b.example", (), grades=frozenset("A"), 
 
 
 def changed(**fields):
-    return replace(SCORE, **fields)
+    return SCORE._replace(**fields)
 
 
 @pytest.mark.parametrize(
