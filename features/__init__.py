@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from features.ingest.availability import Availability
     from features.ingest.column_roles import ColumnRole
     from features.ingest.flat_export import FlatBatch, FlatColumns, FlatExport, iter_flat_batches, read_flat
+    from features.ingest.history_parts import (
+        PartFolder,
+        find_parts,
+        history_from_tables,
+        read_part,
+        write_part,
+        write_part_manifest,
+    )
     from features.ingest.mapping import (
         AttributeSelection,
         FlatMapping,
@@ -83,6 +91,12 @@ else:
             "FlatExport": "features.ingest.flat_export",
             "iter_flat_batches": "features.ingest.flat_export",
             "read_flat": "features.ingest.flat_export",
+            "PartFolder": "features.ingest.history_parts",
+            "find_parts": "features.ingest.history_parts",
+            "history_from_tables": "features.ingest.history_parts",
+            "read_part": "features.ingest.history_parts",
+            "write_part": "features.ingest.history_parts",
+            "write_part_manifest": "features.ingest.history_parts",
             "AttributeSelection": "features.ingest.mapping",
             "FlatMapping": "features.ingest.mapping",
             "HistoryMapping": "features.ingest.mapping",
@@ -148,6 +162,7 @@ __all__ = [
     "LeadRecord",
     "Message",
     "OnlineFeatures",
+    "PartFolder",
     "Quarantine",
     "Snapshots",
     "SourceError",
@@ -164,8 +179,10 @@ __all__ = [
     "distinct",
     "draw_snapshots",
     "earliest",
+    "find_parts",
     "from_records",
     "history_attribute",
+    "history_from_tables",
     "infer_family",
     "is_visible",
     "iter_flat_batches",
@@ -177,6 +194,7 @@ __all__ = [
     "read_flat",
     "read_frames",
     "read_history",
+    "read_part",
     "read_partitioned",
     "recency",
     "span",
@@ -187,4 +205,6 @@ __all__ = [
     "total",
     "trend",
     "visible_events",
+    "write_part",
+    "write_part_manifest",
 ]

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from training.backtesting.reporting import format_backtest
     from training.backtesting.results import BacktestResult, choose_candidate
     from training.backtesting.run import BacktestOptions, run_backtest
-    from training.batch_scoring import ScoringError, ScoringOptions, ScoringResult, score_flat, score_history
+    from training.batch_scoring import (
+        ScoredLeads,
+        ScoringError,
+        ScoringOptions,
+        ScoringResult,
+        closing_rule,
+        score_flat,
+        score_history,
+        score_open_leads,
+    )
     from training.config.draft import draft_config
     from training.config.settings import (
         AttributesConfig,
@@ -96,7 +105,10 @@ else:
             "choose_candidate": "training.backtesting.results",
             "BacktestOptions": "training.backtesting.run",
             "run_backtest": "training.backtesting.run",
+            "ScoredLeads": "training.batch_scoring",
             "ScoringError": "training.batch_scoring",
+            "closing_rule": "training.batch_scoring",
+            "score_open_leads": "training.batch_scoring",
             "ScoringOptions": "training.batch_scoring",
             "ScoringResult": "training.batch_scoring",
             "score_flat": "training.batch_scoring",
@@ -202,6 +214,7 @@ __all__ = [
     "ReportConfig",
     "ReportInput",
     "ReportSettings",
+    "ScoredLeads",
     "ScoringError",
     "ScoringOptions",
     "ScoringResult",
@@ -217,6 +230,7 @@ __all__ = [
     "backtest_candidates",
     "build_report",
     "choose_candidate",
+    "closing_rule",
     "compute_feature_rows",
     "dataset_from_flat_export",
     "dataset_from_history",
@@ -249,6 +263,7 @@ __all__ = [
     "run_training",
     "score_flat",
     "score_history",
+    "score_open_leads",
     "simulate",
     "sorted_findings",
     "tracking",

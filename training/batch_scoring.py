@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from features.cohort import open_lead_snapshots
+from features.cohort import MERGED, CohortRule, open_lead_snapshots
+from features.history import ACCOUNT_PREFIX
 from features.ingest.flat_export import FlatColumns, iter_flat_batches
+from features.ingest.history_parts import read_out
 from features.ingest.mapping import AttributeSelection
 from features.ingest.partitions import read_partitioned
 from features.ingest.quarantine import Quarantine
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from features.cohort import CohortRule
     from features.history import LeadHistory
     from features.ingest.column_roles import Role
     from features.ingest.partitions import HistoryPart, HistoryPartitions
@@ -229,21 +230,71 @@ class _PartTask:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scored:
-    """Rows of the file of scores, and of that of contributions if there is one."""
+class ScoredLeads:
+    """Leads with their scores.
+
+    Attributes:
+        scores: Rows of the file of scores.
+        contributions: Rows of the file of contributions; None where none are to be written.
+    """
 
     scores: pl.DataFrame
     contributions: pl.DataFrame | None
 
 
-def _score_part(model: ConversionModel, task: _PartTask) -> _Scored:
+def score_open_leads(
+    model: ConversionModel, history: LeadHistory, options: ScoringOptions, rule: CohortRule | None = None
+) -> ScoredLeads:
+    """Score the open leads of a history, or of a part of one, in memory.
+
+    Args:
+        model: A model that was trained on a history.
+        history: Leads with all of their accounts and events, such as ``features.read_part`` reads; texts that
+            the model reads something out of may be there as they are.
+        options: What to compute; nothing is written.
+        rule: Which stages close a lead. Default: those of the model.
+
+    Returns:
+        The scores. They are those of the whole history, wherever it was cut.
+
+    Raises:
+        ScoringError: The model was trained on a flat export, or does not know which stages close a lead; or
+            the leads lack columns that it reads or that are to be carried along.
+    """
+    _require_parts(model, options)
+    rule = rule or closing_rule(model)
+    history = read_out(history, model.features)
+    _require_columns(model, history, options.carried)
+    return _score(model, _batch_of(model, history, rule, options.carried), options)
+
+
+def closing_rule(model: ConversionModel) -> CohortRule:
+    """Which stages close a lead, as the model learned it.
+
+    Args:
+        model: A model that was trained on a history.
+
+    Returns:
+        The rule by which ``features.open_lead_snapshots`` finds the open leads.
+
+    Raises:
+        ScoringError: The model was trained on a flat export, or by a release that did not write it down.
+    """
+    _require_history_model(model)
+    if not model.card.closed_stages:
+        msg = "the model is of a release that does not know which stages close a lead; train it again"
+        raise ScoringError(msg)
+    return CohortRule(closed=(*model.card.closed_stages, MERGED), reopen=model.card.reopen_stages)
+
+
+def _score_part(model: ConversionModel, task: _PartTask) -> ScoredLeads:
     return _score(model, _read_part(model, task.part, task.rule, task.options.carried), task.options)
 
 
 _load_once = cache(load)
 
 
-def _score_by_worker(folder: Path, task: _PartTask) -> _Scored:
+def _score_by_worker(folder: Path, task: _PartTask) -> ScoredLeads:
     return _score_part(_load_once(folder), task)
 
 
@@ -271,7 +322,7 @@ def _worker_pool(workers: Workers) -> Iterator[_Pool]:
             del os.environ[_THREADS]
 
 
-def _score_in_pool(pool: _Pool, tasks: Sequence[_PartTask], say: Say) -> Iterator[_Scored]:
+def _score_in_pool(pool: _Pool, tasks: Sequence[_PartTask], say: Say) -> Iterator[ScoredLeads]:
     """The scores of each part in the order of the parts; those that fail are named once all others are there.
 
     Raises:
@@ -295,6 +346,12 @@ def _score_in_pool(pool: _Pool, tasks: Sequence[_PartTask], say: Say) -> Iterato
 def _require_parts(model: ConversionModel, options: ScoringOptions) -> None:
     if options.parts and model.part_scales is None:
         msg = "the model is of a release without fit and engagement; train it again, or score without --parts"
+        raise ScoringError(msg)
+
+
+def _require_history_model(model: ConversionModel) -> None:
+    if model.card.flat:
+        msg = "the model was trained on a flat export; name the file of leads with --leads"
         raise ScoringError(msg)
 
 
@@ -379,9 +436,7 @@ def _read_parts(
     attributes: Sequence[str] = (),
 ) -> Iterator[HistoryPartitions]:
     """The parts of a history, as the model needs it."""
-    if model.card.flat:
-        msg = "the model was trained on a flat export; name the file of leads with --leads"
-        raise ScoringError(msg)
+    _require_history_model(model)
     known = {
         "plain": _attribute_selection(model, (*carried, *attributes)),
         "marks": model.card.marks,
@@ -407,7 +462,16 @@ def _read_part(
     attributes: Sequence[str] = (),
 ) -> LeadBatch:
     """The open leads of a part with their features."""
-    history = part.read()
+    return _batch_of(model, part.read(), rule, carried, attributes)
+
+
+def _batch_of(
+    model: ConversionModel,
+    history: LeadHistory,
+    rule: CohortRule,
+    carried: Sequence[str],
+    attributes: Sequence[str] = (),
+) -> LeadBatch:
     rows = compute_feature_rows(model.features, history, open_lead_snapshots(history, rule))
     own = _carried(history, rows, carried)
     texts = read_lead_attributes(history, rows, attributes)
@@ -434,12 +498,18 @@ def _plain_features(model: ConversionModel) -> FeatureSet:
 
 
 def _require_columns(model: ConversionModel, history: LeadHistory, carried: Sequence[str]) -> None:
-    needed = {spec.of: spec.column for spec in _plain_features(model).specs}
-    if missing := list(
-        dict.fromkeys(column for name, column in needed.items() if name not in history.lead_columns)
-    ):
+    specs = _plain_features(model).specs
+    if missing := list(dict.fromkeys(spec.column for spec in specs if spec.of not in history.lead_columns)):
         msg = f"the leads lack columns that the model was trained on: {', '.join(missing)}"
         raise ScoringError(msg)
+    types = history.leads.schema | {
+        ACCOUNT_PREFIX + name: each for name, each in history.accounts.schema.items()
+    }
+    for spec in specs:
+        if spec.is_category == types[str(spec.of)].is_numeric():
+            is_kind, kind = ("numbers", "text") if spec.is_category else ("text", "numbers")
+            msg = f"column {spec.of!r} holds {is_kind}, the model learned it as {kind}: write it as {kind}"
+            raise ScoringError(msg)
 
     for column in carried:
         if column not in history.leads.columns:
@@ -456,7 +526,7 @@ def _require_attributes(history: LeadHistory, names: Sequence[str]) -> None:
             raise ScoringError(msg)
 
 
-def _write(batches: Iterator[_Scored], options: ScoringOptions, say: Say) -> int:
+def _write(batches: Iterator[ScoredLeads], options: ScoringOptions, say: Say) -> int:
     count, started = 0, time.monotonic()
     with ExitStack() as files:
         scores = files.enter_context(frame_writer(options.out))
@@ -474,7 +544,7 @@ def _write(batches: Iterator[_Scored], options: ScoringOptions, say: Say) -> int
     return count
 
 
-def _score(model: ConversionModel, batch: LeadBatch, options: ScoringOptions) -> _Scored:
+def _score(model: ConversionModel, batch: LeadBatch, options: ScoringOptions) -> ScoredLeads:
     rows, contributions = batch.rows, None
     scored = model.score_frame_with_intervals(rows)
     if options.dates and not model.card.flat:
@@ -493,7 +563,7 @@ def _score(model: ConversionModel, batch: LeadBatch, options: ScoringOptions) ->
             scored = scored.hstack(_reasons(model, rows, frame, options))
     columns = set(scored.columns)
     own = batch.carried.rename({name: f"{name} (lead)" for name in batch.carried.columns if name in columns})
-    return _Scored(scored.hstack(own), contributions)
+    return ScoredLeads(scored.hstack(own), contributions)
 
 
 def _contribution_columns(features: list[str]) -> dict[str, str]:

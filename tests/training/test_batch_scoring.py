@@ -12,6 +12,7 @@ from small_model import build_small_model
 from features.catalogue import build_feature_set
 from features.clock import to_datetime
 from features.cohort import open_lead_snapshots
+from features.ingest.history_parts import find_parts, write_part
 from features.ingest.partitions import assign_partitions, read_partitioned
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
@@ -25,6 +26,7 @@ from training.batch_scoring import (
     read_open_leads,
     score_flat,
     score_history,
+    score_open_leads,
 )
 from training.config.settings import load_config
 from training.data.dataset import compute_feature_rows, flat_features, flat_rows
@@ -316,3 +318,41 @@ def test_what_was_appended_is_read_back(tmp_path, name, back):
         for frame in frames:
             append(frame)
     assert back(tmp_path / name).equals(pl.concat(frames))
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_any_cut_that_keeps_accounts_whole_gives_the_same_scores_in_any_order(crm, tmp_path, count):
+    config, history, model = crm
+    model = replace(model, card=replace(model.card, closed_stages=config.cohort_rule.closed))
+    options = ScoringOptions(tmp_path / "s.parquet", reasons=2, carried=("country",))
+    whole = score_open_leads(model, history, options).scores.sort("lead_id")
+    for number in range(1, count + 1):
+        write_part(cut_by_account(history, number, count), tmp_path / f"p{number}", number, count)
+    parts = reversed(find_parts(tmp_path))
+    scores = pl.concat([score_open_leads(model, part.read(), options).scores for part in parts])
+    assert scores.sort("lead_id").equals(whole)
+
+
+def cut_by_account(history, number, count):
+    """The leads of every so many accounts, or alone, with their events and accounts."""
+    belongs = pl.coalesce("account_id", "lead_id").rank("dense") % count == number - 1
+    leads = history.leads.filter(belongs)
+    return replace(
+        history,
+        leads=leads,
+        accounts=history.accounts.join(leads, on="account_id", how="semi"),
+        **{
+            name: getattr(history, name).join(leads, on="lead_id", how="semi")
+            for name in ("touchpoints", "transitions", "attributes")
+        },
+    )
+
+
+def test_a_part_that_lacks_what_the_model_reads_is_refused(crm, tmp_path):
+    config, history, model = crm
+    options = ScoringOptions(tmp_path / "s.csv")
+    with pytest.raises(ScoringError, match="does not know which stages close a lead; train it again"):
+        score_open_leads(model, history, options)
+    numbers = replace(history, leads=history.leads.with_columns(country=pl.lit(1.0)))
+    with pytest.raises(ScoringError, match="'country' holds numbers, the model learned it as text"):
+        score_open_leads(model, numbers, options, config.cohort_rule)
