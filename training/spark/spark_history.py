@@ -17,7 +17,13 @@ from features.ingest.read_history import join_readings
 from features.ingest.schema import FREE_COLUMNS
 from features.suggestions import suggest
 from models.artifact import load
-from training.batch_scoring import PART_LEADS, ScoringError, ScoringOptions, mapping_of_model
+from training.batch_scoring import (
+    PART_LEADS,
+    ScoringError,
+    ScoringOptions,
+    ScoringResult,
+    mapping_of_model,
+)
 from training.spark.placement import place_leads
 from training.spark.spark_tables import open_spark_tables
 from training.spark.tasks import (
@@ -37,7 +43,7 @@ from training.spark.tasks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -128,6 +134,10 @@ class SparkHistory:
             The columns of ``labels``, then the features.
         """
         return self._run(self._label_task(with_features=True)).where("matured")
+
+    def in_words(self, count: int, out: Path) -> Iterator[str]:
+        """What to know about ``count`` scores in ``out``, as lines for a terminal."""
+        return ScoringResult(count, self.quarantine).in_words(out)
 
     def unpersist(self) -> None:
         """Let Spark forget the parts; frames that were made of them read the tables again."""

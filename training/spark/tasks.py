@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.cohort import Snapshots, draw_snapshots, open_lead_snapshots
-from features.history import LeadHistory
 from features.ingest.event_tables import RowCounts, TableReport
+from features.ingest.history_parts import history_from_tables
 from features.ingest.observation_end import TableEnd
-from features.ingest.quarantine import Quarantine
+from features.ingest.quarantine import QUARANTINE_SCHEMA, Quarantine
 from features.ingest.read_history import read_history
 from features.labels import compute_labels
 from models.artifact import load
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from features.cohort import CohortRule
+    from features.history import LeadHistory
     from features.ingest.mapping import HistoryMapping, TableMapping
     from features.labels import LabelSpec
     from models.conversion import ConversionModel
@@ -167,19 +168,18 @@ def reports_to_bytes(reports: tuple[TableReport, ...]) -> bytes:
 
 def reports_from_bytes(text: bytes) -> tuple[TableReport, ...]:
     """The reports that ``reports_to_bytes`` wrote."""
-    return tuple(
-        TableReport(
-            count=RowCounts(each["table"], each["file"], each["rows"], each["accepted"]),
-            quarantine=Quarantine(
-                pl.DataFrame(each["bad_cells"], schema=Quarantine().frame.schema), each["bad_rows"]
-            ),
-            notices=(),
-            end=None
-            if each["end"] is None
-            else TableEnd(*each["end"], {day: (count, newest) for day, count, newest in each["days"]}),
-            names=frozenset(each["names"]),
-        )
-        for each in json.loads(text)
+    return tuple(map(_report_of, json.loads(text)))
+
+
+def _report_of(each: dict[str, Any]) -> TableReport:
+    days = {day: (count, newest) for day, count, newest in each["days"]}
+    cells = pl.DataFrame(each["bad_cells"], schema=QUARANTINE_SCHEMA)
+    return TableReport(
+        count=RowCounts(each["table"], each["file"], each["rows"], each["accepted"]),
+        quarantine=Quarantine(cells, each["bad_rows"]),
+        notices=(),
+        end=TableEnd(each["end"][0], each["end"][1], days) if each["end"] else None,
+        names=frozenset(each["names"]),
     )
 
 
@@ -261,6 +261,7 @@ class LabelTask:
 
     def __call__(self, model: ConversionModel, history: LeadHistory) -> pl.DataFrame:
         """The labelled snapshots of a part; a label is null as long as it is not known."""
+        history = history.map_frames(as_plain_text)
         labels = compute_labels(history, draw_snapshots(history, self.rule), self.label)
         if not self.with_features:
             return labels
@@ -293,14 +294,8 @@ def _histories(batches: Iterable[pa.RecordBatch], observed_until: int) -> Iterat
     for name, rows in cells:
         frames[name] = pl.DataFrame(_from_bytes(rows))
         if len(frames) == len(_FRAMES):
-            yield _with_codes(LeadHistory(**frames, observed_until=observed_until))
+            yield history_from_tables(frames, observed_until, cleaned=True)
             frames = {}
-
-
-def _with_codes(history: LeadHistory) -> LeadHistory:
-    """The history with its leads as codes: joins and groups by them cost half as much."""
-    ids = pl.Enum(history.leads["lead_id"])
-    return history.map_frames(lambda frame: frame.with_columns(pl.col("^lead_id$").cast(ids)))
 
 
 def as_plain_text(frame: pl.DataFrame) -> pl.DataFrame:
