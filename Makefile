@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SPARK := $(VENV)/.spark
+SPARK_LOCK := training/spark/requirements.lock
 PATHS := features models training serving leadloop.py tests notebooks examples docs
 
 # Two tests at a time on two cores: threads of one would wait for those of the other.
@@ -19,6 +21,11 @@ $(READY): requirements.lock pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# PySpark is published as source only: what builds it comes from its lock, too.
+$(SPARK): $(READY) $(SPARK_LOCK)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --build-constraints $(SPARK_LOCK) -r $(SPARK_LOCK)
 	@touch $@
 
 install: $(READY) ## create .venv from the lock, or bring it up to date
@@ -40,7 +47,8 @@ types: $(READY) ## strict type check
 docs: $(READY) ## build the documentation into docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-test: lint types ## everything that CI runs; the tests build the documentation, too
+# Spark's tests run where there is a Java to run them with, and skip with a reason elsewhere.
+test: lint types $(if $(shell command -v java),$(SPARK)) ## everything that CI runs; the tests build the documentation, too
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 quick: $(READY) ## the tests that take seconds
@@ -68,9 +76,12 @@ bento: $(READY) ## pack the service, and nothing it does not need
 
 UV_LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
+# Half a gigabyte that `make demo` does not need.
+WITHOUT_SPARK := --no-emit-package pyspark --no-emit-package py4j
 lock: $(READY) ## resolve the dependencies anew, with hashes and without index hosts
-	$(BIN)/$(UV_LOCK) pyproject.toml --all-extras --upgrade -o requirements.lock
+	$(BIN)/$(UV_LOCK) pyproject.toml --all-extras $(WITHOUT_SPARK) --upgrade -o requirements.lock
 	$(BIN)/$(UV_LOCK) pyproject.toml --extra serve -c requirements.lock -o serving/requirements.lock
+	$(BIN)/$(UV_LOCK) --group spark-lock -c requirements.lock --upgrade -o $(SPARK_LOCK)
 
 clean: ## remove what was installed and made
 	rm -rf $(VENV) leadloop-out docs/_build docs/reference/generated docs/tutorial/notebooks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from features.history import LeadHistory
     from features.ingest.column_roles import Role
+    from features.ingest.mapping import HistoryMapping
     from features.ingest.partitions import HistoryPart, HistoryPartitions
     from models.conversion import ConversionModel
     from training.config.settings import Config
@@ -392,6 +393,30 @@ def read_open_leads(
         yield LeadBatches(batches, parts.reading.quarantine)
 
 
+def mapping_of_model(model: ConversionModel, config: Config, carried: Sequence[str] = ()) -> HistoryMapping:
+    """How the tables of a configuration are read for a model: what it learned a column as, it stays.
+
+    Args:
+        model: A model that was trained on a history.
+        config: Where the tables of the history are.
+        carried: Further columns of the leads, to be read as text.
+
+    Returns:
+        The mapping of the tables.
+
+    Raises:
+        ScoringError: The model was trained on a flat export.
+    """
+    _require_history_model(model)
+    return replace(
+        config.history_mapping,
+        plain=_attribute_selection(model, carried),
+        marks=model.card.marks,
+        extractions=model.features.extractions,
+        history_extractions=model.features.history_extractions,
+    )
+
+
 @contextmanager
 def read_model_parts(  # noqa: PLR0913 - what it reads, and what it writes on the way
     model: ConversionModel,
@@ -403,14 +428,7 @@ def read_model_parts(  # noqa: PLR0913 - what it reads, and what it writes on th
     leads: int | None = None,
 ) -> Iterator[HistoryPartitions]:
     """The parts of a history, as the model needs it."""
-    _require_history_model(model)
-    known = {
-        "plain": _attribute_selection(model, (*carried, *attributes)),
-        "marks": model.card.marks,
-        "extractions": model.features.extractions,
-        "history_extractions": model.features.history_extractions,
-    }
-    mapping = replace(config.history_mapping, **known)  # type: ignore[arg-type]
+    mapping = mapping_of_model(model, config, (*carried, *attributes))
     file = config.quarantine.file or quarantine
     with read_partitioned(mapping, int(time.time()), file, leads=leads or PART_LEADS) as parts:
         history = parts.reading.history

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from features.spec import FeatureSpec
     from models.conversion import ConversionModel
 
-# What ``predict`` returns, in this order, as MLflow's signature names the types.
-OUTPUTS = {"log_odds": "double", "probability": "double", "points": "long", "grade": "string"}
+# What ``predict`` returns, in this order, as MLflow's signature names the types. Who asks Spark for a single
+# number gets the first.
+OUTPUTS = {"probability": "double", "log_odds": "double", "points": "long", "grade": "string"}
 _TYPES = {"double": pl.Float64, "long": pl.Int64, "string": pl.String}
 
 

@@ -131,6 +131,17 @@ class TableReport:
     id_columns: tuple[str, ...] = ()
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
 
+    def __add__(self, other: TableReport) -> TableReport:
+        """The report on this and a further part of the same table; notices, roles and marks are left out."""
+        rows = self.count.rows + other.count.rows
+        return TableReport(
+            count=replace(self.count, rows=rows, accepted=self.count.accepted + other.count.accepted),
+            quarantine=self.quarantine + other.quarantine,
+            notices=(),
+            end=self.end if self.end is None or other.end is None else self.end + other.end,
+            names=self.names | other.names,
+        )
+
 
 @dataclass
 class _Tally:

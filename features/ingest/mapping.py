@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping  # noqa: TC003 - the configuration reads these types at run time
+from collections.abc import Callable, Mapping  # noqa: TC003 - the configuration reads these at run time
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path  # noqa: TC003
 from textwrap import shorten
 from typing import Any, Literal, NewType
@@ -222,6 +223,11 @@ class TableSource:
         return place if self.table is None else f"{place}: {self.table}"
 
     @property
+    def location(self) -> tuple[Path | str | None, ...]:
+        """What two sections that read the same rows have in common."""
+        return self.file, self.database, self.table, self.query
+
+    @property
     def query_text(self) -> str | None:
         """The query without the semicolon that ends it."""
         return None if self.query is None else self.query.rstrip().rstrip(";")
@@ -388,6 +394,7 @@ class HistoryMapping:
         marks: What the marks in the numbers of free columns meant in earlier data, by column.
         extractions: What a model reads out of columns; None where that is to be found.
         history_extractions: What a model reads out of overwritten attributes; None where that is to be found.
+        of_part: Whether the tables are those of a part of a history, in which any of them may be empty.
     """
 
     leads: TableMapping
@@ -403,6 +410,27 @@ class HistoryMapping:
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     extractions: tuple[ColumnExtraction, ...] | None = None
     history_extractions: tuple[ColumnExtraction, ...] | None = None
+    of_part: bool = False
+
+    @property
+    def tables(self) -> tuple[TableMapping, ...]:
+        """The tables in the order in which they are read."""
+        accounts = () if self.accounts is None else (self.accounts,)
+        events = (*self.touchpoints, *self.transitions, *self.attributes)
+        return (*self.merges, *accounts, self.leads, *events)
+
+    def map_tables(self, convert: Callable[[TableMapping], TableMapping]) -> HistoryMapping:
+        """The same mapping with every table put through ``convert``, in the order of ``tables``."""
+        tables = iter([convert(table) for table in self.tables])
+        return replace(
+            self,
+            merges=tuple(islice(tables, len(self.merges))),
+            accounts=None if self.accounts is None else next(tables),
+            leads=next(tables),
+            touchpoints=tuple(islice(tables, len(self.touchpoints))),
+            transitions=tuple(islice(tables, len(self.transitions))),
+            attributes=tuple(tables),
+        )
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,13 @@ class TableEnd:
         """The same without the days after ``day``."""
         return TableEnd(self.kind, self.name, {each: rows for each, rows in self.days.items() if each <= day})
 
+    def __add__(self, other: TableEnd) -> TableEnd:
+        days = dict(self.days)
+        for day, (count, newest) in other.days.items():
+            before = days.get(day, (0, newest))
+            days[day] = (before[0] + count, max(before[1], newest))
+        return TableEnd(self.kind, self.name, days)
+
     @property
     def longest_silence(self) -> int:
         """The most days from one day with rows to the next."""
@@ -106,12 +113,7 @@ def _join_parts(ends: Sequence[TableEnd]) -> list[TableEnd]:
     """One end a table, where several sections read it: an audit of all fields ends with the last of them."""
     tables: dict[str, TableEnd] = {}
     for end in ends:
-        first = tables.setdefault(end.name, TableEnd(end.kind, end.name))
-        days = dict(first.days)
-        for day, (count, newest) in end.days.items():
-            before = days.get(day, (0, newest))
-            days[day] = (before[0] + count, max(before[1], newest))
-        tables[end.name] = TableEnd(first.kind, end.name, days)
+        tables[end.name] = tables.get(end.name, TableEnd(end.kind, end.name)) + end
     return list(tables.values())
 
 

@@ -82,7 +82,6 @@ if TYPE_CHECKING:
 
     from features.extraction import ColumnExtraction
     from features.ingest.column_roles import ColumnRole
-    from features.ingest.mapping import TableSource
     from features.ingest.schema import TableName
     from features.ingest.tables import Batch
     from features.number_marks import NumberMarks
@@ -115,6 +114,7 @@ class IngestResult:
         persons: ``lead_id`` and what points at persons, as ``features.ingest.identity_resolution`` numbers
             them.
         marks: What the marks in the numbers of each free column of numbers mean.
+        tables: All that there is to say, by table, in the order of ``HistoryMapping.tables``.
     """
 
     history: LeadHistory
@@ -126,6 +126,7 @@ class IngestResult:
     columns: tuple[str, ...] = ()
     persons: pl.DataFrame | None = None
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
+    tables: tuple[TableReport, ...] = ()
 
 
 def read_history(mapping: HistoryMapping, now: int, quarantine_file: Path | None = None) -> IngestResult:
@@ -327,17 +328,6 @@ def _reading_out(sink: RowSink, extractions: tuple[ColumnExtraction, ...]) -> Ro
     return read_out
 
 
-def _tables_of(mapping: HistoryMapping) -> list[TableMapping]:
-    """The tables in the order in which they are read."""
-    accounts = () if mapping.accounts is None else (mapping.accounts,)
-    return [
-        *mapping.merges,
-        *accounts,
-        mapping.leads,
-        *(table for name in EVENT_SCHEMAS for table in getattr(mapping, name)),
-    ]
-
-
 def _other_ids(mapping: HistoryMapping, events: Sequence[TableReport]) -> tuple[str, ...]:
     """Sentences on ids that are no lead's own, but that stand in another column of ids of the leads."""
     unknown = {
@@ -389,7 +379,7 @@ def _enforce_limits(
     """Stop where a table with a limit of its own, or all others together, have more bad rows than allowed."""
     if file is not None and len(quarantine):
         write_quarantine(quarantine, file)
-    shares = [table.max_share for table in _tables_of(mapping)]
+    shares = [table.max_share for table in mapping.tables]
     alone = [([source], share) for source, share in zip(sources, shares, strict=True) if share is not None]
     together = [source for source, share in zip(sources, shares, strict=True) if share is None]
     for tables, share in [*alone, (together, mapping.max_share)]:
@@ -403,12 +393,54 @@ def _enforce_limits(
         )
 
 
+@dataclass(frozen=True)
+class JoinedReading:
+    """What the readings of all parts of a history say together.
+
+    Attributes:
+        observed_until: The end of observation of the whole history, in epoch seconds.
+        quarantine: The bad rows and cells of all parts; a ``row`` is that of the part.
+        notices: Sentences on the end of observation.
+    """
+
+    observed_until: int
+    quarantine: Quarantine
+    notices: tuple[str, ...] = ()
+
+
+def join_readings(
+    mapping: HistoryMapping, parts: Iterable[Sequence[TableReport]], quarantine_file: Path | None = None
+) -> JoinedReading:
+    """What the readings of the parts of a history say together; bad rows count against the limits of all.
+
+    Args:
+        mapping: How the parts were read, with the limits for bad rows.
+        parts: Of each part the reports on its tables, in the order of ``mapping.tables``.
+        quarantine_file: Where bad rows are written as CSV; None for nowhere.
+
+    Returns:
+        The end of observation and the bad rows of the whole.
+
+    Raises:
+        TooManyBadRowsError: more rows are bad than ``mapping`` allows.
+    """
+    tables = [reduce(add, reports) for reports in zip(*parts, strict=True)]
+    quarantine = reduce(add, (table.quarantine for table in tables))
+    _enforce_limits(tables, mapping, quarantine, quarantine_file, ())
+    end, notices = find_observation_end(_ends_of(tables))
+    if mapping.observed_until is not None:
+        return JoinedReading(mapping.observed_until, quarantine)
+    return JoinedReading(end, quarantine, notices)
+
+
+def _ends_of(tables: Sequence[TableReport]) -> list[TableEnd]:
+    return [table.end for table in tables if table.end is not None and table.end.kind != "merges"]
+
+
 def _ingest_result(
     mapping: HistoryMapping, sources: Sequence[TableReport], frames: dict[str, Any], quarantine: Quarantine
 ) -> IngestResult:
-    end, end_notices = find_observation_end(
-        [s.end for s in sources if s.end is not None and s.end.kind != "merges"]
-    )
+    end, end_notices = find_observation_end(_ends_of(sources))
     until = end if mapping.observed_until is None else mapping.observed_until
     roles = tuple(role for source in sources for role in source.roles)
     excluded = dict.fromkeys(mapping.plain.exclude, Message("availability.excluded_by_configuration"))
@@ -426,6 +458,7 @@ def _ingest_result(
         counts=tuple(source.count for source in sources),
         columns=tuple(column for source in sources for column in source.columns),
         marks={column: each for source in sources for column, each in source.marks.items()},
+        tables=tuple(sources),
     )
 
 
@@ -604,7 +637,8 @@ class _FreeTable:
     def read(self) -> _CheckedTable:
         """All rows at once."""
         name, mapping, words = self.name, self.mapping, MissingWords()
-        batch = self.table.read_batch(sorted({*self.names.values(), *self.free}))
+        columns = sorted({*self.names.values(), *self.free})
+        batch = self.table.read_batch(columns, may_be_empty=self.history_mapping.of_part)
         rows, deleted = self.clean(batch, self.free, words)
         checked, attributes, frame = self.check(rows, self.context)
         attributes = replace(attributes, rows=self.explain(attributes.rows))
@@ -839,9 +873,8 @@ def _lead_end(name: str, created_at: pl.Series) -> TableEnd:
 def _table_context(
     name: TableName, mapping: TableMapping, context: ValidationContext, history_mapping: HistoryMapping
 ) -> ValidationContext:
-    in_leads_table = mapping is not history_mapping.leads and _location(mapping) == _location(
-        history_mapping.leads
-    )
+    leads_table = history_mapping.leads
+    in_leads_table = mapping is not leads_table and mapping.location == leads_table.location
     sparse = in_leads_table or bool(mapping.stages) or _EVENT_COLUMN.get(name) in mapping.constants
     return replace(
         context,
@@ -914,7 +947,7 @@ def _event_columns(history_mapping: HistoryMapping) -> frozenset[str]:
     own = (
         column
         for event in _events_of(history_mapping)
-        if _location(event) == _location(history_mapping.leads)
+        if event.location == history_mapping.leads.location
         for column in event.references
     )
     return frozenset(own) | _further_columns(history_mapping)
@@ -927,10 +960,6 @@ def _further_columns(mapping: HistoryMapping) -> set[str]:
 
 def _events_of(mapping: HistoryMapping) -> tuple[TableMapping, ...]:
     return (*mapping.touchpoints, *mapping.transitions, *mapping.attributes)
-
-
-def _location(place: TableSource) -> tuple[Any, ...]:
-    return place.file, place.database, place.table, place.query
 
 
 _EVENTS = ("touchpoints", "transitions", "attributes")

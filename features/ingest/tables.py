@@ -141,14 +141,14 @@ class TableReader:
         """
         return self.read_batch(columns).frame
 
-    def read_batch(self, columns: Sequence[str] | None = None) -> Batch:
+    def read_batch(self, columns: Sequence[str] | None = None, *, may_be_empty: bool = False) -> Batch:
         """All rows at once, with their numbers.
 
         Raises:
-            SourceError: there are none.
+            SourceError: there are none, and there should be some.
         """
         batches = list(self.batches(columns=columns))
-        if not sum(batch.frame.height for batch in batches) and not self.rejects:
+        if not sum(batch.frame.height for batch in batches) and not self.rejects and not may_be_empty:
             raise SourceError(self.no_rows_message)
         if not batches:
             return Batch(pl.DataFrame(schema=dict.fromkeys(columns or self.columns, pl.String)))

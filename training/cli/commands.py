@@ -32,16 +32,20 @@ from training.cli.options import (
     project_tracking,
     readable_path,
     with_source_options,
+    writable_output,
     writable_path,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from training.points.learned_table import LearnedScorecard
 
 # The severities of findings, as `training.leakage.column_checks` has them: --help needs no Polars.
 FailOn = Literal["high", "medium", "info"]
 # The tools of `training.points.list_filters`.
 ListTool = Literal["hubspot", "mautic", "pardot"]
+Engine = Literal["polars", "spark"]
 
 
 def leadloop(*, _: Version = False) -> None:
@@ -132,7 +136,7 @@ def check(
 
 def score(
     out: Annotated[
-        Path, typer.Option("--out", help="Scores, CSV or Parquet.", metavar="FILE", callback=writable_path)
+        Path, typer.Option("--out", help="Scores, CSV or Parquet.", metavar="FILE", callback=writable_output)
     ],
     model: ModelName = "champion",
     leads: Leads = None,
@@ -173,6 +177,9 @@ def score(
             callback=readable_path,
         ),
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="What computes: this machine, or a Spark session.")
+    ] = "polars",
     lang: Lang = "en",
     project: ProjectName = None,
     json_: Json = None,
@@ -183,6 +190,36 @@ def score(
     elif leads is not None or config is not None:
         usage_error("--parts-dir replaces --leads and --config; leave them out")
     folder = resolve_model_dir(model, project)
+    if engine == "spark":
+        unknown_to_spark = {
+            "--leads": leads,
+            "--parts-dir": parts_dir,
+            "--encoding": encoding,
+            "--contributions": contributions,
+        }
+        _require_spark_options(out, unknown_to_spark, workers)
+        from training.config.settings import load_config
+        from training.spark.session import open_spark_session, write_spark_table
+        from training.spark.spark_history import read_spark_history
+
+        settings = load_config(config or Path("leadloop.toml"))
+        quarantine = settings.quarantine.file or out.with_name(f"{out.stem}.quarantine.csv")
+        carried = distinct_columns(with_)
+        with show_progress("scoring") as say:
+            say("Spark cuts the history into parts and reads them")
+            history = read_spark_history(
+                open_spark_session(), settings, folder, carried, quarantine_file=quarantine
+            )
+            rows = history.scores(explain, lang, fit_and_engagement=parts, dates=dates)
+            say("Spark scores the parts")
+            count = write_spark_table(
+                rows.orderBy(rows.log_odds.desc_nulls_last()) if best_first else rows, out
+            )
+            history.unpersist()
+        for line in (*history.notices, *history.in_words(count, out)):
+            print_status(line)
+        print_result({"leads": count, "unreadable": len(history.quarantine), "out": str(out)}, json_)
+        return
     from models.artifact import load as load_model
     from training.batch_scoring import ScoringOptions, score_flat, score_history
     from training.config.settings import load_config
@@ -249,6 +286,17 @@ def parts(
         print_status(line)
     print_next(f"leadloop score --parts-dir {out} --out scores.parquet --workers 2")
     print_result(cut.to_dict() | {"out": str(out)}, json_)
+
+
+def _require_spark_options(out: Path, refused: Mapping[str, object], workers: int) -> None:
+    """Refuse the options of ``score`` that speak of files or processes of this machine."""
+    named = [
+        name for name, value in {**refused, "--workers": workers if workers > 1 else None}.items() if value
+    ]
+    if named:
+        usage_error(f"--engine spark reads the tables of a configuration; leave {named[0]} out")
+    if out.suffix in {".csv", ".txt", ".tsv"}:
+        usage_error("Spark writes a folder that ends in .parquet, or a table; give --out such a name")
 
 
 def _require_leads(leads: Path | None, config: Path | None) -> None:

@@ -88,6 +88,11 @@ def writable_path(file: Path | None) -> Path | None:
     return file
 
 
+def writable_output(file: Path | None) -> Path | None:
+    """As ``writable_path``; the folder of an earlier table of Spark may be written again."""
+    return file if file is not None and (file / "_SUCCESS").is_file() else writable_path(file)
+
+
 def _unwritable(file: Path) -> str:
     if not file.parent.is_dir():
         return f"there is no folder {file.parent}; create it"

@@ -253,29 +253,3 @@ def test_mlflow_serves_a_model_of_a_history(tracked, history, history_rows, tmp_
     refused = client.post("/invocations", json={"dataframe_records": ready.drop("employees").to_dicts()})
     assert refused.status_code == 400
     assert "employees" in refused.json()["message"]
-
-
-def test_spark_scores_with_it(tracked, flat, tmp_path):
-    """The probability comes first where a result type names it; pyspark is not installed for tests."""
-    spark_sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed; it needs Java 17")
-    if shutil.which("java") is None:
-        pytest.skip("Spark needs Java")
-    import mlflow.pyfunc  # noqa: PLC0415  # seconds, and warnings about itself
-
-    ref = log([logged(flat, tmp_path / "model")], tracking=tracked)
-    session = (
-        spark_sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
-    )
-    try:
-        with mlflow_client(tracked):
-            score = mlflow.pyfunc.spark_udf(
-                session, ref.model_uri, result_type="probability double, points long, grade string"
-            )
-        frame = session.createDataFrame([(3.0, "Ulm"), (None, "Bonn")], "size double, city string")
-        scored = frame.select(score(*frame.columns).alias("score")).select("score.*").toPandas()
-    finally:
-        session.stop()
-    ready = pl.DataFrame({"size": [3.0, None], "city": ["Ulm", "Bonn"]})
-    keys = ready.with_columns(lead_id=pl.lit(""), as_of=pl.lit(0, pl.Int64))
-    assert scored["probability"].tolist() == pytest.approx(flat.score_frame(keys)["probability"].to_list())
-    assert list(scored.columns) == ["probability", "points", "grade"]
