@@ -6,14 +6,13 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from features.ingest.column_extractions import is_read_out
 from features.ingest.column_roles import has_several_choices, is_like_numbers
 from features.ingest.quarantine import format_counts
 from features.ingest.touchpoint_kinds import suggest_kinds
 from features.messages import Message, join_items
 from training.data.load import format_columns
+from training.stats.learning_curve import captured_share, describe_gain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,33 +59,16 @@ def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
     yield from sample_messages(len(dataset), dataset.drawn_from, int(dataset.label.sum()))
 
 
-LEARNING_CURVE = ((40, 61), (100, 66), (400, 87), (2_000, 93), (10_000, 96), (40_000, 96), (100_000, 97))
-"""From how many conversions a model captures how many percent of what can be known of simulated companies, as
-``tests/benchmarks/learning_curve.py`` measured."""
-
-
-def captured_share(conversions: float) -> float:
-    """The share of what can be known, in [0, 1], that the learning curve has at so many conversions.
-
-    >>> captured_share(400), captured_share(1_000_000)
-    (0.87, 0.97)
-    """
-    sizes, shares = zip(*LEARNING_CURVE, strict=True)
-    return round(float(np.interp(np.log(max(conversions, 1)), np.log(sizes), shares)) / 100, 4)
-
-
 def sample_messages(rows: int, drawn_from: int, conversions: int) -> Iterator[str]:
     """The line on what learning from all snapshots would bring, where some were drawn of so many."""
     if rows >= drawn_from:
         return
-    here, there = captured_share(conversions), captured_share(conversions * drawn_from / rows)
-    points = 100 * (there - here)
-    gain = f"about {points:.0f} points more" if points >= 1 else "less than one point more"
+    times = drawn_from / rows
     yield (
         f"they are those of some leads, {rows / drawn_from:.0%} of all {drawn_from:,} ([training] "
-        f"most_snapshots), and {conversions:,} convert: from so many a model captured {here:.0%} of what can "
-        f"be known of simulated companies; all would bring {gain}, for {drawn_from / rows:.1f} times the "
-        "memory and time"
+        f"most_snapshots), and {conversions:,} convert: from so many a model captured "
+        f"{captured_share(conversions):.0%} of what can be known of simulated companies; all would bring "
+        f"{describe_gain(conversions, times)}, for {times:.1f} times the memory and time"
     )
 
 

@@ -11,8 +11,9 @@ from features.labels import LabelSpec
 from training.config.settings import Capacity, TrainingConfig
 from training.data.dataset import compute_feature_rows, compute_rows_in_parts, from_history
 from training.data.load import resolve_capacity
-from training.pipeline.messages import LEARNING_CURVE, captured_share, ingest_messages
+from training.pipeline.messages import ingest_messages
 from training.simulation.simulator import simulate
+from training.stats.learning_curve import LEARNING_CURVE, captured_share
 
 RULE, LABEL = CohortRule(every=60 * DAY, closed=("sql",), until_age=180 * DAY), LabelSpec("sql", 60 * DAY)
 
