@@ -26,6 +26,7 @@ from training.cli.options import (
     SourceOptions,
     TextEncoding,
     Version,
+    default_config,
     distinct_columns,
     model_folder,
     project_tracking,
@@ -35,6 +36,8 @@ from training.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from models.conversion import ConversionModel
+    from training.data.feature_table import FeatureTable
     from training.points.learned_table import LearnedScorecard
 
 # The severities of findings, as `training.leakage.column_checks` has them: --help needs no Polars.
@@ -137,6 +140,13 @@ def score(
     leads: Leads = None,
     encoding: TextEncoding = None,
     config: ConfigFile = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Score a table of features: a file, or a table of the configured database.",
+            metavar="TABLE|FILE",
+        ),
+    ] = None,
     explain: Annotated[int, typer.Option(help="Number of reasons per lead, in words.", metavar="N")] = 0,
     *,
     parts: Annotated[
@@ -167,11 +177,22 @@ def score(
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Score a file of leads, or the open leads of a history."""
-    _require_leads(leads, config)
+    """Score a file of leads, the open leads of a history, or features that a warehouse computed."""
+    if features is None:
+        _require_leads(leads, config)
+    elif leads is not None or workers > 1:
+        usage_error(
+            "--features replaces --leads, and is read by one process; leave --leads and --workers out"
+        )
     folder = resolve_model_dir(model, project)
     from models.artifact import load as load_model
-    from training.batch_scoring import ScoringOptions, Workers, score_flat, score_history
+    from training.batch_scoring import (
+        ScoringOptions,
+        Workers,
+        score_feature_table,
+        score_flat,
+        score_history,
+    )
     from training.config.settings import load_config
 
     loaded = load_model(folder)
@@ -187,7 +208,9 @@ def score(
         dates=dates,
     )
     with show_progress("scoring") as say:
-        if leads is not None:
+        if features is not None:
+            scored = score_feature_table(loaded, _feature_table(features, config, loaded), options, say)
+        elif leads is not None:
             scored = score_flat(loaded, leads, options, say)
         else:
             settings = load_config(config or Path("leadloop.toml"))
@@ -196,6 +219,15 @@ def score(
         print_status(line)
     print_next(f"leadloop push CRM --scores {out} shows what it would send to your CRM")
     print_result(scored.to_dict() | {"out": str(out)}, json_)
+
+
+def _feature_table(place: str, config: Path | None, model: ConversionModel) -> FeatureTable:
+    """The table of a model's features: a file, or a table of the database of the configured leads."""
+    from training.data.feature_table import find_feature_table, open_feature_table
+
+    settings = default_config(config)
+    database = None if settings is None or settings.leads is None else settings.leads.database
+    return open_feature_table(find_feature_table(place, database), model.features)
 
 
 def _require_leads(leads: Path | None, config: Path | None) -> None:
