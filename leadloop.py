@@ -20,6 +20,7 @@ from training.cli.console import (
     show_progress,
     usage_error,
 )
+from training.cli.features import features
 from training.cli.help import complete_help
 from training.cli.models import models_app
 from training.cli.options import (
@@ -107,6 +108,13 @@ def train(
             help="Learn from a decision log and its outcomes.", metavar="PLACE", callback=existing_log
         ),
     ] = None,
+    training_set: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn from a table that a query of `leadloop features --training-set` made.",
+            metavar="TABLE|FILE",
+        ),
+    ] = None,
     model: ModelName = "champion",
     horizon: Horizon = None,
     out: OutputFolder = OUT,
@@ -120,12 +128,18 @@ def train(
         usage_error("--handed-over needs a decision log; name it with --from-log")
     if from_log is not None and (source.leads is not None or holdout is not None):
         usage_error("--from-log replaces --leads and --holdout; leave them out")
+    if training_set is not None and (from_log or source.leads is not None or holdout is not None):
+        usage_error("--training-set replaces --leads, --from-log and --holdout; leave them out")
     if from_log is None:
         source.check()
     from training.pipeline.train import resolve_tracking
     from training.pipeline.train import run_training as run
 
-    if from_log is None:
+    if training_set is not None:
+        folder = commands.resolve_model_dir(model, project)
+        config, file = source.to_config(), source.configuration
+        dataset: Dataset | None = _table_training_data(training_set, folder, config)
+    elif from_log is None:
         config, dataset, file = source.to_config(), None, source.configuration
     else:
         folder = commands.resolve_model_dir(model, project)
@@ -139,6 +153,7 @@ def train(
 
 
 app.command()(commands.score)
+app.command()(features)
 app.command()(commands.parts)
 app.command()(commands.leads)
 app.command()(commands.backtest)
@@ -707,6 +722,17 @@ def _wait_for_scores(place: str, project: str) -> int:
         return count_open(log)
     finally:
         log.dispose()
+
+
+def _table_training_data(place: str, model: Path, config: Config) -> Dataset:
+    """The rows to learn from of a table of a model's features, with their labels."""
+    from models.artifact import load
+    from training.data.feature_table import dataset_from_table, find_feature_table, open_feature_table
+
+    database = None if config.leads is None else config.leads.database
+    loaded = load(model)
+    table = open_feature_table(find_feature_table(place, database), loaded.features)
+    return dataset_from_table(table, loaded.card, config)
 
 
 def _log_training_data(

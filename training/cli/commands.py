@@ -27,6 +27,7 @@ from training.cli.options import (
     TextEncoding,
     Version,
     creatable_folder,
+    default_config,
     distinct_columns,
     model_folder,
     project_tracking,
@@ -39,6 +40,8 @@ from training.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from models.conversion import ConversionModel
+    from training.data.feature_table import FeatureTable
     from training.points.learned_table import LearnedScorecard
 
 # The severities of findings, as `training.leakage.column_checks` has them: --help needs no Polars.
@@ -142,6 +145,13 @@ def score(
     leads: Leads = None,
     encoding: TextEncoding = None,
     config: ConfigFile = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Score a table of features: a file, or a table of the configured database.",
+            metavar="TABLE|FILE",
+        ),
+    ] = None,
     explain: Annotated[int, typer.Option(help="Number of reasons per lead, in words.", metavar="N")] = 0,
     *,
     parts: Annotated[
@@ -184,16 +194,18 @@ def score(
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Score a file of leads, or the open leads of a history."""
-    if parts_dir is None:
-        _require_leads(leads, config)
-    elif leads is not None or config is not None:
-        usage_error("--parts-dir replaces --leads and --config; leave them out")
+    """Score a file of leads, the open leads of a history, or features that a warehouse computed."""
+    _require_one_source({"--leads": leads, "--parts-dir": parts_dir, "--features": features}, config)
+    if parts_dir is not None and config is not None:
+        usage_error("--parts-dir replaces --config; leave one of them out")
+    if features is not None and workers > 1:
+        usage_error("--features is read by one process; leave --workers out")
     folder = resolve_model_dir(model, project)
     if engine == "spark":
         unknown_to_spark = {
             "--leads": leads,
             "--parts-dir": parts_dir,
+            "--features": features,
             "--encoding": encoding,
             "--contributions": contributions,
         }
@@ -221,7 +233,7 @@ def score(
         print_result({"leads": count, "unreadable": len(history.quarantine), "out": str(out)}, json_)
         return
     from models.artifact import load as load_model
-    from training.batch_scoring import ScoringOptions, score_flat, score_history
+    from training.batch_scoring import ScoringOptions, score_feature_table, score_flat, score_history
     from training.config.settings import load_config
     from training.part_scoring import score_part_folders
     from training.worker_pool import Workers
@@ -241,6 +253,8 @@ def score(
     with show_progress("scoring") as say:
         if parts_dir is not None:
             scored = score_part_folders(loaded, parts_dir, options, say, Workers(workers, folder))
+        elif features is not None:
+            scored = score_feature_table(loaded, _feature_table(features, config, loaded), options, say)
         elif leads is not None:
             scored = score_flat(loaded, leads, options, say)
         else:
@@ -297,6 +311,24 @@ def _require_spark_options(out: Path, refused: Mapping[str, object], workers: in
         usage_error(f"--engine spark reads the tables of a configuration; leave {named[0]} out")
     if out.suffix in {".csv", ".txt", ".tsv"}:
         usage_error("Spark writes a folder that ends in .parquet, or a table; give --out such a name")
+
+
+def _feature_table(place: str, config: Path | None, model: ConversionModel) -> FeatureTable:
+    """The table of a model's features: a file, or a table of the database of the configured leads."""
+    from training.data.feature_table import find_feature_table, open_feature_table
+
+    settings = default_config(config)
+    database = None if settings is None or settings.leads is None else settings.leads.database
+    return open_feature_table(find_feature_table(place, database), model.features)
+
+
+def _require_one_source(sources: Mapping[str, object], config: Path | None) -> None:
+    """Refuse a command that more than one option tells which leads to read, or nothing does."""
+    named = [name for name, value in sources.items() if value is not None]
+    if len(named) > 1:
+        usage_error(f"{named[0]} replaces {named[1]}; leave one of them out")
+    if not named:
+        _require_leads(None, config)
 
 
 def _require_leads(leads: Path | None, config: Path | None) -> None:

@@ -37,8 +37,8 @@ INSERT INTO contacts VALUES
   (4, '2024-02-01', NULL, '', 1, true, '2024-03-18', NULL);
 CREATE TABLE companies (id VARCHAR, sector VARCHAR);
 INSERT INTO companies VALUES ('A', 'Steel'), ('B', NULL);
-CREATE TABLE activities (contact INTEGER, moment TIMESTAMPTZ, type VARCHAR, source VARCHAR, value DECIMAL(12, 3),
-                         took INTEGER, phase VARCHAR);
+CREATE TABLE activities (contact INTEGER, moment TIMESTAMPTZ, type VARCHAR, source VARCHAR,
+                         value DECIMAL(12, 3), took INTEGER, phase VARCHAR);
 INSERT INTO activities VALUES
   (1, '2024-01-05 12:00:00+01', 'Web visit', 'ad', NULL, 30, NULL),
   (1, '2024-02-05 12:00:00Z', ' Demo ', 'NULL', 12.345, NULL, 'Decision'),
