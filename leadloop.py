@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,7 @@ from training.cli.options import (
     with_source_options,
     writable_path,
 )
-from training.cli.push import push
+from training.cli.push import push, with_decisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,7 +161,6 @@ app.command()(commands.backtest)
 app.command()(commands.points)
 app.command()(commands.report)
 app.command(name="promote")(commands.promote)
-app.command()(push)
 app.command()(mcp)
 
 
@@ -295,18 +295,33 @@ def decisions(
     json_: Json = None,
 ) -> None:
     """Write the newest decisions as a file of scores. Use it in push and monitor."""
-    from serving.decision_log.frames import latest_scores, open_existing_log
     from serving.decision_log.settings import DEFAULT_PLACE
+
+    count = _write_decisions(log or DEFAULT_PLACE, model, out)
+    print_status(f"{count:,} decisions written to {out}")
+    print_next(f"leadloop push CRM --scores {out} shows what it would send to your CRM")
+    print_result({"decisions": count, "out": str(out)}, json_)
+
+
+def _write_decisions(place: str, model: str, out: Path, *, withheld: bool = True) -> int:
+    """Write the newest decision about each lead to a file of scores; how many there are.
+
+    Without ``withheld``, decisions whose numbers were withheld from the answer are left out.
+    """
+    from serving.decision_log.frames import latest_scores, open_existing_log
     from training.file_output import frame_writer
 
-    count, place = 0, log or DEFAULT_PLACE
-    name = "" if model == "default" else _logged_name(place, model)
+    count, name = 0, "" if model == "default" else _logged_name(place, model)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with open_existing_log(place) as opened, frame_writer(out) as append:
-        for scores in latest_scores(opened, name):
+        for frame in latest_scores(opened, name):
+            scores = frame if withheld else frame.drop_nulls("probability")
             append(scores)
             count += scores.height
-    print_status(f"{count:,} decisions written to {out}")
-    print_result({"decisions": count, "out": str(out)}, json_)
+    return count
+
+
+app.command()(with_decisions(push, partial(_write_decisions, withheld=False)))
 
 
 HistoryConfig = Annotated[

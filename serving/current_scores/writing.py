@@ -120,10 +120,10 @@ def write_scores(connection: Connection, update: ScoreUpdate, hooks: Sequence[On
     _write(connection, changes)
     remove_queued(connection, update.queued)
     _remove(connection, update.gone)
-    # Nobody is called by another model than the default one, nor hears of its scores.
-    changes = [change for change in changes if not change[1].model]
-    _remember(connection, changes)
-    _close(connection, changes, update.gone)
+    # Nobody is called by another model than the default one.
+    own = [change for change in changes if not change[1].model]
+    _remember(connection, own)
+    _close(connection, own, update.gone)
     for earlier, current in changes:
         if _has_moved(earlier, current):
             for hook in hooks:

@@ -109,7 +109,11 @@ COMMAND_HELP = {
     ),
     "push": CommandHelp(
         _EVERY_DAY,
-        ("leadloop push hubspot --scores scores.csv", "leadloop push hubspot --scores scores.csv --go"),
+        (
+            "leadloop push hubspot --scores scores.csv",
+            "leadloop push hubspot --scores scores.csv --go",
+            "leadloop push hubspot --from-log leadloop-out/decisions.db --sent sent.parquet --go",
+        ),
     ),
     "points": CommandHelp(
         _EVERY_DAY,

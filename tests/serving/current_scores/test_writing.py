@@ -82,17 +82,19 @@ def test_a_lead_that_nobody_would_call_is_a_decision_only_every_few_points(log):
 
 
 def test_the_score_of_a_named_model_is_beside_that_of_the_default_one(log):
-    """It is logged under its name, ranks no lead, and goes with the lead."""
+    """It is logged and told under its name, ranks no lead, and goes with the lead."""
     other = scored(points=300, version="r1")
     other = replace(other, current=other.current._replace(model="renewal"))
     heard = []
-    write(log, scored(), hooks=[lambda *_: heard.append(1)])
-    assert write(log, other, hooks=[lambda *_: heard.append(2)]) == 1
+    hooks = [lambda _, before, after: heard.append((after.model, before and before.model))]
+    write(log, scored(), hooks=hooks)
+    assert write(log, other, hooks=hooks) == 1
     assert write(log, replace(other, current=other.current._replace(as_of=NOW + 1))) == 0
     with log.connect() as connection:
         named = find_score(connection, "a", "", "renewal")
         assert (named.points, named.as_of) == (300, NOW + 1)
-    assert (find(log, "a").points, rank(log, "a")[:2], heard) == (168, (1, 0.168), [1])
+    assert (find(log, "a").points, rank(log, "a")[:2]) == (168, (1, 0.168))
+    assert heard == [("", None), ("renewal", None)]
     assert sorted(each.model for each in queries.decisions_of_lead(log, "a")) == ["", "renewal"]
     in_transaction(log, erase, "a", NOW)
     with log.connect() as connection:
