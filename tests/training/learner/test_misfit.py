@@ -80,7 +80,7 @@ def test_more_leads_leave_less_to_be_missed():
 
 
 def test_no_interactions_are_believed_from_many_leads_only():
-    assert misfit(50_000, evidence=0.0) < 0.01 * misfit(50_000, evidence=0.8)
+    assert misfit(200_000, evidence=0.0) < 0.01 * misfit(200_000, evidence=0.8)
     assert misfit(500, evidence=0.0) > misfit(500, evidence=0.8) / 2
 
 
