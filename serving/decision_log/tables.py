@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    Computed,
     Double,
     Index,
     Integer,
@@ -334,6 +335,9 @@ SCORE_QUEUE = Table(
 #   state: open, dormant (older or silent for longer than any lead in training), closed, or unscorable
 #   problem: the code why a lead is unscorable
 #   attributes: its plain and overwritten attributes as a JSON object
+_SEARCH_TEXT = (
+    """lower(name || '\n' || lead_id || '\n' || coalesce(account_id, '') || '\n' || coalesce(owner, ''))"""
+)
 
 
 def _score_columns(*, by_model: bool = False) -> tuple[Column[Any], ...]:
@@ -369,10 +373,13 @@ def _score_columns(*, by_model: bool = False) -> tuple[Column[Any], ...]:
     )
 
 
+#   search_text: what a list is searched by, computed by the database; on SQLite the index by probability has
+#   it, too, and PostgreSQL has an index of its trigrams where it knows them
 CURRENT_SCORES = Table(
     "current_scores",
     METADATA,
     *_score_columns(),
+    Column("search_text", Text, Computed(_SEARCH_TEXT)),
     Index("current_scores_by_probability", "tenant", "state", "probability", "lead_id"),
     Index("current_scores_by_owner", "tenant", "state", "owner"),
     _partial_index("current_scores_of_account", ("account_id", "tenant"), "account_id IS NOT NULL"),
