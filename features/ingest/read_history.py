@@ -63,8 +63,9 @@ if TYPE_CHECKING:
 
     from features.extraction import ColumnExtraction
     from features.ingest.column_roles import ColumnRole
+    from features.ingest.mapping import TableEvidence
     from features.ingest.schema import TableName
-    from features.number_marks import NumberMarks
+    from features.number_marks import MarkEvidence, NumberMarks
 
 
 __all__ = [
@@ -381,11 +382,16 @@ class JoinedReading:
         observed_until: The end of observation of the whole history, in epoch seconds.
         quarantine: The bad rows and cells of all parts; a ``row`` is that of the part.
         notices: Sentences on the end of observation.
+        evidence: By table, what all values say on the marks in its numbers.
+        agreed: Whether every part took the marks in its numbers for what all parts together say of them. If
+            not, the parts are to be read again with this ``evidence``.
     """
 
     observed_until: int
     quarantine: Quarantine
     notices: tuple[str, ...] = ()
+    evidence: tuple[TableEvidence, ...] = ()
+    agreed: bool = True
 
 
 def join_readings(
@@ -404,13 +410,31 @@ def join_readings(
     Raises:
         TooManyBadRowsError: more rows are bad than ``mapping`` allows.
     """
-    tables = [reduce(add, reports) for reports in zip(*parts, strict=True)]
+    by_table = list(zip(*parts, strict=True))
+    tables = [reduce(add, reports) for reports in by_table]
     quarantine = reduce(add, (table.quarantine for table in tables))
+    evidence = tuple(table.evidence for table in tables)
+    if mapping.evidence is None and not all(map(_agree, by_table, evidence)):
+        return JoinedReading(0, quarantine, (), evidence, agreed=False)
     _enforce_limits(tables, mapping, quarantine, quarantine_file, ())
     end, notices = find_observation_end(_ends_of(tables))
     if mapping.observed_until is not None:
-        return JoinedReading(mapping.observed_until, quarantine)
-    return JoinedReading(end, quarantine, notices)
+        return JoinedReading(mapping.observed_until, quarantine, (), evidence)
+    return JoinedReading(end, quarantine, notices, evidence)
+
+
+def _agree(reports: Sequence[TableReport], whole: TableEvidence) -> bool:
+    """Whether each part of a table settles the marks in its numbers, if it has any, as the whole does."""
+    return all(
+        not (own.thousands | own.decimals | own.doubtful) or _meaning(own) == _meaning(whole[column][name])
+        for report in reports
+        for column, by_name in report.evidence.items()
+        for name, own in by_name.items()
+    )
+
+
+def _meaning(evidence: MarkEvidence) -> tuple[NumberMarks, NumberMarks, bool]:
+    return evidence.marks, evidence.expected("."), evidence.is_expected
 
 
 def _ends_of(tables: Sequence[TableReport]) -> list[TableEnd]:
@@ -499,6 +523,7 @@ def _read_table(
         roles=tuple(role.rename(lambda column: _with_prefix(name, column)) for role in attributes.roles),
         columns=tuple(_with_prefix(name, column) for column in table.columns),
         marks={_with_prefix(name, column): each for column, each in attributes.marks.items()},
+        evidence={column: {None: each} for column, each in attributes.evidence.items()},
     )
     if name != "leads":
         return _CheckedTable(frame, source)
@@ -563,6 +588,8 @@ def _table_context(
         money=mapping.money,
         sparse=sparse,
         planned=_PLANNED if name == "touchpoints" else 0.0,
+        is_part=history_mapping.of_part,
+        evidence=history_mapping.evidence_of(mapping),
         ends_days=name == "transitions" or (name in _EVENTS and not has_days(mapping.time_format)),
     )
 
@@ -590,6 +617,11 @@ def _attribute_columns(
         extract=_own_columns(name, history_mapping.plain.extract),
         extractions=_own_extractions(name, history_mapping),
         marks=_own_columns(name, history_mapping.marks),
+        evidence=history_mapping.evidence_of(
+            history_mapping.leads
+            if name == "leads" or history_mapping.accounts is None
+            else history_mapping.accounts
+        ),
     )
     return read_attributes(rows, rows.frame.select(names), reading, table.decimal)
 

@@ -26,7 +26,7 @@ from features.suggestions import suggest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from features.ingest.mapping import TableMapping
+    from features.ingest.mapping import TableEvidence, TableMapping
     from features.ingest.row_validation import ValidatedRows
     from features.parsing import Decimal
 
@@ -135,6 +135,8 @@ class ValidationContext:
         emails: Whether ids of leads are addresses of e-mail.
         further_ids: What else leads are called in the table, as ``features.ingest.lead_ids`` has it; None for
             nothing.
+        is_part: Whether the table is that of a part, which alone does not settle the marks in its numbers.
+        evidence: What all parts of the table say on them; None where the table is asked.
     """
 
     until: int
@@ -150,6 +152,8 @@ class ValidationContext:
     ends_days: bool = False
     emails: bool = False
     further_ids: pl.DataFrame | None = None
+    is_part: bool = False
+    evidence: TableEvidence | None = None
 
 
 def column_names(table: TableName) -> tuple[str, ...]:
