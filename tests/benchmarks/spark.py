@@ -150,9 +150,7 @@ def measure(model, config):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--model", type=Path, required=True, help="folder of a model of the simulated company"
-    )
+    parser.add_argument("model", type=Path, help="folder of a model of the simulated company")
     parser.add_argument("--leads", type=int, default=200_000)
     parser.add_argument("--config", type=Path, help="a history that is there already")
     options = parser.parse_args()

@@ -8,12 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.ingest.mapping import HistoryMapping, TableMapping
+from features.ingest.mapping import AttributeSelection, HistoryMapping, TableMapping
 from features.ingest.quarantine import TooManyBadRowsError
 from features.ingest.read_history import join_readings, read_history
 from features.number_marks import collect_mark_evidence
 
 NOW = 2**40
+# As of a model: a part infers no role of its own.
+ROLES = AttributeSelection(roles={"sales": "number"})
 LIMITS = HistoryMapping(
     TableMapping(file=Path("leads")), transitions=(TableMapping(file=Path("moves")),), max_share=1.0
 )
@@ -40,7 +42,9 @@ def mapping_of(folder, pieces, **more):
         frame.write_parquet(folder / f"{name}.parquet")
     moves = TableMapping(file=folder / "moves.parquet", title="moves")
     leads = TableMapping(file=folder / "leads.parquet", title="leads")
-    return HistoryMapping(leads, transitions=(moves,), **{"max_share": 1.0, "of_part": True} | more)
+    return HistoryMapping(
+        leads, transitions=(moves,), plain=ROLES, **{"max_share": 1.0, "of_part": True} | more
+    )
 
 
 @pytest.fixture
