@@ -139,6 +139,7 @@ def train(
 
 
 app.command()(commands.score)
+app.command()(commands.parts)
 app.command()(commands.leads)
 app.command()(commands.backtest)
 app.command()(commands.points)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from features.batch import compute_features, visible_events
     from features.catalogue import build_feature_set, infer_family
     from features.clock import DAY, HOUR, MINUTE, parse_duration, to_datetime, to_epoch
-    from features.cohort import CohortRule, Snapshots, draw_snapshots, open_lead_snapshots
+    from features.cohort import CohortRule, Snapshots, draw_snapshots, open_lead_snapshots, sample_leads
     from features.history import LeadHistory
     from features.ingest.availability import Availability
     from features.ingest.column_roles import ColumnRole
@@ -83,6 +83,7 @@ else:
             "Snapshots": "features.cohort",
             "draw_snapshots": "features.cohort",
             "open_lead_snapshots": "features.cohort",
+            "sample_leads": "features.cohort",
             "LeadHistory": "features.history",
             "Availability": "features.ingest.availability",
             "ColumnRole": "features.ingest.column_roles",
@@ -197,6 +198,7 @@ __all__ = [
     "read_part",
     "read_partitioned",
     "recency",
+    "sample_leads",
     "span",
     "tenure",
     "to_datetime",

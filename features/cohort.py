@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,28 @@ def draw_snapshots(history: LeadHistory, rule: CohortRule) -> Snapshots:
         pl.col("as_of") > pl.col("known_at"), pl.col("as_of") <= end, *_bounds(rule)
     )
     return Snapshots(snapshots.select("lead_id", "as_of").sort("lead_id", "as_of"))
+
+
+def sample_leads(snapshots: pl.DataFrame, most: int) -> pl.DataFrame:
+    """The snapshots of whole leads, as many as there are room for: a sample that does not depend on time.
+
+    Leads come in the order of the MD5 of their id in UTF-8, which any database computes alike; the sample for
+    a smaller number is in that for a larger one, and a lead that is drawn today is drawn tomorrow.
+
+    Args:
+        snapshots: n snapshots with their ``lead_id``, and any other columns.
+        most: How many of them there may be at most.
+
+    Returns:
+        The snapshots of the leads that were drawn, in their order.
+    """
+    if snapshots.height <= most:
+        return snapshots
+    sizes = snapshots.group_by("lead_id").len()
+    digests = [hashlib.md5(lead.encode(), usedforsecurity=False).hexdigest() for lead in sizes["lead_id"]]
+    ordered = sizes.with_columns(digest=pl.Series(digests, dtype=pl.String)).sort("digest", "lead_id")
+    drawn = ordered.filter(pl.col("len").cum_sum() <= most)
+    return snapshots.join(drawn, on="lead_id", how="semi", maintain_order="left")
 
 
 def _bounds(rule: CohortRule) -> list[pl.Expr]:

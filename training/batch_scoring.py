@@ -6,13 +6,10 @@ complete.
 
 from __future__ import annotations
 
-import os
 import time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,11 +27,11 @@ from features.spec import FeatureSet
 from features.suggestions import suggest
 from models.artifact import load
 from models.explanation import log_odds_to_points
-from models.lightgbm_import import import_lightgbm_alone
 from models.score_parts import parts_to_frame
 from training.data.dataset import compute_feature_rows, flat_rows
 from training.file_output import Sink, frame_writer
 from training.lead_attributes import TOLD_BY_HISTORY, read_lead_attributes
+from training.worker_pool import PartFailure, WorkerPool, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,12 +43,12 @@ if TYPE_CHECKING:
     from features.ingest.partitions import HistoryPart, HistoryPartitions
     from models.conversion import ConversionModel
     from training.config.settings import Config
+    from training.worker_pool import Workers
 
     Say = Callable[[str], None]
 
 
 PART_LEADS = 25_000
-_THREADS = "POLARS_MAX_THREADS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +162,9 @@ def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say
         ScoringError: The model was trained on a history, or has no parts where they are to be written.
         SourceError: The file cannot be read, or lacks columns.
     """
-    _require_parts(model, options)
+    check_part_scales(model, options)
     leads_of_file = read_flat_leads(model, leads, options.carried, options.encoding, say)
-    count = _write((_score(model, batch, options) for batch in leads_of_file.batches), options, say)
+    count = write_scores((_score(model, batch, options) for batch in leads_of_file.batches), options, say)
     return ScoringResult(count, leads_of_file.quarantine, repeated=leads_of_file.repeated)
 
 
@@ -195,30 +192,16 @@ def score_history(
             the leads lack columns that it reads or that are to be written, or a part could not be scored.
         SourceError: A table cannot be read.
     """
-    _require_parts(model, options)
+    check_part_scales(model, options)
     default_quarantine = options.out.with_name(f"{options.out.stem}.quarantine.csv")
-    with _read_parts(model, config, options.carried, default_quarantine) as parts:
-        tasks = [_PartTask(part, config.cohort_rule, options) for part in parts.parts]
-        if workers is None or workers.count == 1 or len(tasks) == 1:
-            scored = (_score_part(model, task) for task in tasks)
-            return ScoringResult(_write(scored, options, say), parts.reading.quarantine)
-        with _worker_pool(workers) as pool:
-            return ScoringResult(
-                _write(_score_in_pool(pool, tasks, say), options, say), parts.reading.quarantine
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """Processes that score parts of a history at the same time.
-
-    Attributes:
-        count: How many.
-        model: The folder of the model, which each of them loads.
-    """
-
-    count: int
-    model: Path
+    with read_model_parts(model, config, options.carried, default_quarantine) as parts:
+        tasks = (_PartTask(part, config.cohort_rule, options) for part in parts.parts)
+        if workers is None or workers.count == 1 or len(parts.parts) == 1:
+            scored: Iterator[ScoredLeads] = (_score_part(model, task) for task in tasks)
+        else:
+            names = (part.name for part in parts.parts)
+            scored = _drop_failures(WorkerPool(workers, _score_by_worker).run(tasks), names, say)
+        return ScoringResult(write_scores(scored, options, say), parts.reading.quarantine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +245,7 @@ def score_open_leads(
         ScoringError: The model was trained on a flat export, or does not know which stages close a lead; or
             the leads lack columns that it reads or that are to be carried along.
     """
-    _require_parts(model, options)
+    check_part_scales(model, options)
     rule = rule or closing_rule(model)
     history = read_out(history, model.features)
     _require_columns(model, history, options.carried)
@@ -299,52 +282,34 @@ def _score_by_worker(folder: Path, task: _PartTask) -> ScoredLeads:
     return _score_part(_load_once(folder), task)
 
 
-_Pool = tuple[ProcessPoolExecutor, "Workers"]
-
-
-@contextmanager
-def _worker_pool(workers: Workers) -> Iterator[_Pool]:
-    """Fresh processes that share the cores; what has not begun when the context ends is not begun."""
-    threads = max(1, (os.cpu_count() or 1) // workers.count)
-    before = os.environ.get(_THREADS)
-    os.environ.setdefault(_THREADS, str(threads))
-    # A forked copy of this process would wait for locks of threads that it does not have.
-    pool = ProcessPoolExecutor(
-        workers.count,
-        mp_context=get_context("spawn"),
-        initializer=import_lightgbm_alone,
-        initargs=(workers.model,),
-    )
-    try:
-        yield pool, workers
-    finally:
-        pool.shutdown(cancel_futures=True)
-        if before is None:
-            del os.environ[_THREADS]
-
-
-def _score_in_pool(pool: _Pool, tasks: Sequence[_PartTask], say: Say) -> Iterator[ScoredLeads]:
+def _drop_failures(
+    results: Iterator[ScoredLeads | Exception], names: Iterator[str], say: Say
+) -> Iterator[ScoredLeads]:
     """The scores of each part in the order of the parts; those that fail are named once all others are there.
 
     Raises:
         ScoringError: A part could not be scored.
     """
-    executor, workers = pool
-    failures = []
-    futures = [executor.submit(_score_by_worker, workers.model, task) for task in tasks]
-    for task, future in zip(tasks, futures, strict=True):
-        try:
-            yield future.result()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the part's
-            failures.append(f"{task.part.name}: {type(error).__name__}: {error}")
+    failures, count = [], 0
+    for name, result in zip(names, results, strict=True):
+        count += 1
+        if isinstance(result, Exception):
+            failures.append(PartFailure(name, describe_error(result)))
             say(f"{failures[-1]}; the other parts go on")
+        else:
+            yield result
     if failures:
-        count = f"{len(failures):,} of {len(tasks):,} parts"
-        msg = f"{count} could not be scored, so no file was written: {failures[0]}"
+        counted = f"{len(failures):,} of {count:,} parts"
+        msg = f"{counted} could not be scored, so no file was written: {failures[0]}"
         raise ScoringError(msg)
 
 
-def _require_parts(model: ConversionModel, options: ScoringOptions) -> None:
+def check_part_scales(model: ConversionModel, options: ScoringOptions) -> None:
+    """Refuse to write fit and engagement by a model that has none.
+
+    Raises:
+        ScoringError: It has none.
+    """
     if options.parts and model.part_scales is None:
         msg = "the model is of a release without fit and engagement; train it again, or score without --parts"
         raise ScoringError(msg)
@@ -422,7 +387,7 @@ def read_open_leads(
         SourceError: A table cannot be read.
     """
     columns = [name for name in attributes if name not in TOLD_BY_HISTORY]
-    with _read_parts(model, config, carried, quarantine, columns) as parts:
+    with read_model_parts(model, config, carried, quarantine, columns) as parts:
         rule = config.cohort_rule
         batches = (_read_part(model, part, rule, carried, attributes) for part in parts.parts)
         yield LeadBatches(batches, parts.reading.quarantine)
@@ -453,17 +418,19 @@ def mapping_of_model(model: ConversionModel, config: Config, carried: Sequence[s
 
 
 @contextmanager
-def _read_parts(
+def read_model_parts(  # noqa: PLR0913 - what it reads, and what it writes on the way
     model: ConversionModel,
     config: Config,
     carried: Sequence[str],
     quarantine: Path,
     attributes: Sequence[str] = (),
+    *,
+    leads: int | None = None,
 ) -> Iterator[HistoryPartitions]:
     """The parts of a history, as the model needs it."""
     mapping = mapping_of_model(model, config, (*carried, *attributes))
     file = config.quarantine.file or quarantine
-    with read_partitioned(mapping, int(time.time()), file, leads=PART_LEADS) as parts:
+    with read_partitioned(mapping, int(time.time()), file, leads=leads or PART_LEADS) as parts:
         history = parts.reading.history
         _require_columns(model, history, carried)
         # Which attributes a table of changes has is known once all of it is read.
@@ -544,7 +511,8 @@ def _require_attributes(history: LeadHistory, names: Sequence[str]) -> None:
             raise ScoringError(msg)
 
 
-def _write(batches: Iterator[ScoredLeads], options: ScoringOptions, say: Say) -> int:
+def write_scores(batches: Iterator[ScoredLeads], options: ScoringOptions, say: Say) -> int:
+    """Write batches of scores to the files that ``options`` name; how many leads there are."""
     count, started = 0, time.monotonic()
     with ExitStack() as files:
         scores = files.enter_context(frame_writer(options.out))

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from features.extraction import ColumnExtraction
     from features.ingest.column_extractions import Extracted
     from features.ingest.column_roles import Role
-    from features.ingest.mapping import TableEvidence
     from features.ingest.row_validation import ValidatedRows
     from features.number_marks import MarkEvidence
     from features.parsing import Decimal
@@ -40,7 +39,6 @@ class AttributeColumns:
         roles: What each free column was taken for.
         marks: What the marks in the numbers of each column of numbers mean.
         notices: Sentences on the columns that were read out.
-        evidence: What the values of each column of numbers say on their marks.
     """
 
     rows: ValidatedRows
@@ -48,7 +46,6 @@ class AttributeColumns:
     roles: tuple[ColumnRole, ...]
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
-    evidence: Mapping[str, MarkEvidence] = field(default_factory=dict)
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -65,14 +62,14 @@ class AttributeReading:
         extract: What the user says there is to read out of a column.
         extractions: What a model reads out; None where that is to be found.
         marks: What the marks in the numbers of columns meant in earlier data, by column.
-        evidence: What the whole table says on them, where the rows are a part of it.
+        settled: Whether these marks are those of the table itself, of which the rows are but some.
     """
 
     roles: Mapping[str, Role] = field(default_factory=dict)
     extract: Mapping[str, Extracted] = field(default_factory=dict)
     extractions: tuple[ColumnExtraction, ...] | None = None
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
-    evidence: TableEvidence | None = None
+    settled: bool = False
 
 
 def read_attributes(
@@ -89,7 +86,7 @@ def read_attributes(
         present = (each for each in reading.extractions if each.column in free.columns)
         extracted = known_extractions(present, roles := infer_roles(attributes, reading.roles, decimal))
     own = extracted.roles[: len(roles)]
-    typed = cast_columns(rows, own, decimal, reading.marks, whole=reading.evidence)
+    typed = cast_columns(rows, own, decimal, reading.marks, settled=reading.settled)
     return replace(
         typed,
         columns=(*typed.columns, *extracted.columns(free)),
@@ -121,34 +118,33 @@ def exclude_reserved(role: ColumnRole) -> ColumnRole:
     return replace(role, role="identifier", reason=Message("columns.reserved"))
 
 
-def cast_columns(  # noqa: PLR0913 - who settles the marks is three things
+def cast_columns(
     rows: ValidatedRows,
     roles: tuple[ColumnRole, ...],
     decimal: Decimal,
     known_marks: Mapping[str, NumberMarks] | None = None,
     *,
     settled: bool = False,
-    whole: TableEvidence | None = None,
 ) -> AttributeColumns:
     """The columns of ``rows`` cast to their roles; a cell that cannot be read is null and flagged.
 
     What a column itself does not settle about its marks, ``known_marks`` of the data before it may; a column
     that stands there is read as it was then, or not at all. Where they are ``settled`` already, as for the
-    batches of a file, the column is not asked; where the rows are a part of a table, the ``whole`` is.
+    batches of a file, the column is not asked.
     """
-    columns, marks, evidence = [], {}, {}
+    columns, marks = [], {}
     for role in roles:
         if role.used:
             column = rows.frame[role.column]
             if role.role == "number" and settled:
                 marks[role.column] = (known_marks or {}).get(role.column, NumberMarks())
             elif role.role == "number":
-                own = collect_mark_evidence(column)
-                evidence[role.column] = own if whole is None else whole.get(role.column, {}).get(None, own)
-                marks[role.column] = settle_marks(evidence[role.column], role.column, decimal, known_marks)
+                marks[role.column] = settle_marks(
+                    collect_mark_evidence(column), role.column, decimal, known_marks
+                )
             columns.append(cast_column(column, role.role, decimal, marks.get(role.column)))
             rows = _flag_unreadable(rows, column, columns[-1], role)
-    return AttributeColumns(rows, tuple(columns), roles, marks, evidence=evidence)
+    return AttributeColumns(rows, tuple(columns), roles, marks)
 
 
 def settle_marks(

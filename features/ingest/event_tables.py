@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
@@ -78,10 +78,12 @@ class EventSink:
         add: Takes a batch of a table.
         forget: Takes the last so many batches of a table back; without it events that were delivered twice
             count twice.
+        read: Reads columns of a table back; without it leads and accounts are not passed on in batches.
     """
 
     add: RowSink
     forget: Callable[[TableName, int], None] | None = None
+    read: Callable[[TableName, Sequence[str]], pl.DataFrame] | None = None
 
 
 EVENT_ROWS = 500_000
@@ -206,9 +208,10 @@ def read_events(
         sink.forget(name, tally.batches)
         tally = reading.read_rows(EventOnce(repeated))
     if context.leads is not None:
-        ids = context.leads["lead_id"]
-        no_lead = Message("ingest.no_such_lead")
-        tally.problems = tally.problems.explain(no_lead, lambda bad: near_miss_reasons(no_lead, bad, ids))
+        known, no_lead = context.leads, Message("ingest.no_such_lead")
+        tally.problems = tally.problems.explain(
+            no_lead, lambda bad: near_miss_reasons(no_lead, bad, known.frame["lead_id"])
+        )
     is_empty = not tally.rows and not table.rejects
     empty = (f"{name}: {table.no_rows_message}; it counts once it has some",) if is_empty else ()
     names = reading.names
@@ -285,7 +288,8 @@ class _EventReading:
                 self._pass_on(ValidatedRows(first, names=self.names).add_notice(text, surplus), tally)
         if self.merges and tally.shared and self.context.leads is not None:
             tally.batches += 1
-            self.sink.add(self.name, self.merges.inherited(pl.concat(tally.shared), self.context.leads))
+            parts = self.context.leads.select(self.merges.ids)
+            self.sink.add(self.name, self.merges.inherited(pl.concat(tally.shared), parts))
         return tally
 
     def _checked(
@@ -307,7 +311,8 @@ class _EventReading:
         """Pass good rows to the sink, and add them up."""
         name, merges, leads = self.name, self.merges, self.context.leads
         good = _cast_events(name, checked.frame, self.context)
-        self.sink.add(name, good if merges is None or leads is None else merges.share(good, leads))
+        shared = merges.share(good, leads.select(merges.ids)) if merges and leads is not None else good
+        self.sink.add(name, shared)
         tally.add(checked, good)
         if merges and name == "attributes":
             tally.shared.append(good.filter(pl.col("lead_id").is_in(merges.ids.implode())))

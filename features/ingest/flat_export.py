@@ -38,7 +38,7 @@ from features.number_marks import MarkEvidence, collect_mark_evidence, has_group
 from features.parsing import MISSING, TRUE, has_fractions, has_lost_digits, parse_categories, strip_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from features.extraction import ColumnExtraction
@@ -417,7 +417,8 @@ def iter_flat_batches(
     names = _present_columns(table, columns)
     notices = table.notices + _ignored_notice(table, names)
     row_count, total = 0, ValidatedRows.from_frame(pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
-    marks, words = FileMarks(table, columns), MissingWords()
+    numbers = [name for name, role in columns.roles.items() if role == "number"]
+    marks, words = TableMarks(table, numbers, columns.missing, columns.marks), MissingWords()
     categories = [name for name, role in columns.roles.items() if role == "category"]
     for batch in table.batches(rows, names):
         numbered = ValidatedRows.from_frame(batch.frame, batch.first)
@@ -438,35 +439,42 @@ def iter_flat_batches(
     )
 
 
-class FileMarks:
-    """What the marks in the numbers of a file mean: looked up in the whole file once a cell asks for it.
+class TableMarks:
+    """What the marks in the numbers of a table mean: looked up in the whole table once a cell asks for it.
 
-    A batch alone would do for most files, but then a lead's score depended on the batch that it came in.
+    A batch alone would do for most tables, but then a lead's score depended on the batch that it came in.
     """
 
-    def __init__(self, table: TableReader, columns: FlatColumns) -> None:
-        self._table, self._columns = table, columns
+    def __init__(
+        self,
+        table: TableReader,
+        numbers: Sequence[str],
+        missing: tuple[str, ...],
+        earlier: Mapping[str, NumberMarks],
+        is_doubtful: Callable[[pl.Series], bool] = has_groups,
+    ) -> None:
+        self._is_doubtful = is_doubtful
+        self._table, self._missing, self._earlier = table, missing, earlier
         self._settled: dict[str, NumberMarks] = {}
-        self._numbers = [
-            name for name, role in columns.roles.items() if role == "number" and name in table.columns
-        ]
+        self._numbers = [name for name in numbers if name in table.columns]
 
     def of(self, frame: pl.DataFrame) -> Mapping[str, NumberMarks]:
         """The marks of the columns of numbers, by column."""
-        asking = [name for name in self._numbers if name not in self._settled and _is_doubtful(frame[name])]
+        asking = [name for name in self._numbers if name not in self._settled and self._asks(frame[name])]
         if asking:
             evidence = dict.fromkeys(asking, MarkEvidence())
             for batch in self._table.batches(columns=asking):
                 for name in asking:
-                    cells = strip_missing(batch.frame[name], self._columns.missing)
+                    cells = strip_missing(batch.frame[name], self._missing)
                     evidence[name] |= collect_mark_evidence(cells)
-            decimal, earlier = self._table.decimal, self._columns.marks
-            self._settled |= {name: settle_marks(evidence[name], name, decimal, earlier) for name in asking}
+            decimal = self._table.decimal
+            self._settled |= {
+                name: settle_marks(evidence[name], name, decimal, self._earlier) for name in asking
+            }
         return self._settled
 
-
-def _is_doubtful(column: pl.Series) -> bool:
-    return column.dtype == pl.String and has_groups(column.str.strip_chars())
+    def _asks(self, column: pl.Series) -> bool:
+        return column.dtype == pl.String and self._is_doubtful(column.str.strip_chars())
 
 
 def _flat_batch(

@@ -70,6 +70,7 @@ class PartFolder:
         observed_until: The end of observation of the whole history, in epoch seconds (exclusive).
         rows: By table, how many rows there are; empty where the writer did not say.
         cleaned: Whether cells are clean already: trimmed, and null where a word means "missing".
+        features: The fingerprint of the features for which leadloop wrote it; empty for any.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class PartFolder:
     observed_until: int
     rows: Mapping[str, int] = field(default_factory=dict)
     cleaned: bool = False
+    features: str = ""
 
     @property
     def name(self) -> str:
@@ -127,7 +129,9 @@ class PartFolder:
         return frame
 
 
-def write_part(history: LeadHistory, folder: Path, number: int = 1, count: int = 1) -> PartFolder:
+def write_part(
+    history: LeadHistory, folder: Path, number: int = 1, count: int = 1, *, features: str = ""
+) -> PartFolder:
     """Write one part of a history as a folder; it appears under its name when it is complete.
 
     Args:
@@ -135,6 +139,7 @@ def write_part(history: LeadHistory, folder: Path, number: int = 1, count: int =
         folder: The folder of the part; one that is there is replaced.
         number: Which part it is, from 1.
         count: How many parts the history has.
+        features: The fingerprint of the features that can be computed from it. Default: any.
 
     Returns:
         The part.
@@ -151,10 +156,10 @@ def write_part(history: LeadHistory, folder: Path, number: int = 1, count: int =
     for name, frame in tables.items():
         frame.with_columns(words.cast(pl.String)).write_parquet(fresh / f"{name}.parquet")
     rows = {name: frame.height for name, frame in tables.items()}
-    write_part_manifest(fresh, number, count, history.observed_until, rows, cleaned=True)
+    write_part_manifest(fresh, number, count, history.observed_until, rows, cleaned=True, features=features)
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
-    return PartFolder(folder, number, count, history.observed_until, rows, cleaned=True)
+    return open_part(folder)
 
 
 def write_part_manifest(  # noqa: PLR0913 - the fields of a file
@@ -165,6 +170,7 @@ def write_part_manifest(  # noqa: PLR0913 - the fields of a file
     rows: Mapping[str, int] | None = None,
     *,
     cleaned: bool = False,
+    features: str = "",
 ) -> None:
     """Write ``part.json``, which makes a folder of tables a part; write it last.
 
@@ -175,6 +181,7 @@ def write_part_manifest(  # noqa: PLR0913 - the fields of a file
         observed_until: The end of observation in epoch seconds (exclusive), the same for all parts.
         rows: By table, how many rows there are. Default: they are not compared.
         cleaned: Whether cells are clean already, as ``PartFolder`` says.
+        features: The fingerprint of the features that can be computed from it. Default: any.
 
     Raises:
         OSError: The file cannot be written.
@@ -186,6 +193,7 @@ def write_part_manifest(  # noqa: PLR0913 - the fields of a file
         "observed_until": observed_until,
         "rows": dict(rows or {}),
         "cleaned": cleaned,
+        "features": features,
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
@@ -292,8 +300,15 @@ def open_part(folder: Path) -> PartFolder:
         raise SourceError(msg)
     counts = manifest.get("rows") or {}
     rows = {name: _whole_number(path, counts, name) for name in PART_SCHEMAS if name in counts}
-    cleaned = manifest.get("cleaned") is True
-    return PartFolder(folder, numbers["part"], numbers["parts"], numbers["observed_until"], rows, cleaned)
+    return PartFolder(
+        folder,
+        numbers["part"],
+        numbers["parts"],
+        numbers["observed_until"],
+        rows,
+        cleaned=manifest.get("cleaned") is True,
+        features=str(manifest.get("features") or ""),
+    )
 
 
 def _whole_number(path: Path, record: Mapping[str, Any], key: str) -> int:

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.ingest.known_leads import ACCOUNT
 from features.ingest.row_conditions import TRUTH_WORDS
 from features.parsing import parse_categories
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from features.ingest.known_leads import KnownLeads
     from features.ingest.row_validation import ValidatedRows
 
 FURTHER_ID = "leadloop.lead_id"
-ACCOUNT = "leadloop.account"
 _KEY, _LEAD = "leadloop.key", "leadloop.lead"
 
 
@@ -29,7 +30,7 @@ def further_ids(lead_id: pl.Series, columns: pl.DataFrame, names: Iterable[str])
 
 
 def resolve_lead_ids(
-    rows: ValidatedRows, leads: pl.DataFrame | None, further: pl.DataFrame | None
+    rows: ValidatedRows, leads: KnownLeads | None, further: pl.DataFrame | None
 ) -> ValidatedRows:
     """The rows with the id of a lead in ``lead_id``: the first of their ids that is one, or stands for one.
 
@@ -40,7 +41,7 @@ def resolve_lead_ids(
     choices = [name for name in frame.columns if name == "lead_id" or name.startswith(FURTHER_ID)]
     if leads is None or "lead_id" not in choices or (len(choices) == 1 and further is None):
         return rows
-    known = _known_ids(leads["lead_id"], further)
+    known = _known_ids(leads.frame["lead_id"], further)
     ids = [parse_categories(frame[name]).alias(name) for name in choices]
     keys = known[_KEY].implode()
     first_known = [id_column.set(~id_column.is_in(keys), None) for id_column in ids]
@@ -95,14 +96,14 @@ def leave_out_rows_of(rows: ValidatedRows, deleted: pl.Series | None) -> Validat
     )
 
 
-def spread_accounts(rows: ValidatedRows, leads: pl.DataFrame | None) -> ValidatedRows:
+def spread_accounts(rows: ValidatedRows, leads: KnownLeads | None) -> ValidatedRows:
     """The rows of accounts as rows of their leads: one for each lead of the account.
 
     Accounts without leads are common; their rows are left out and are no bad ones.
     """
     if leads is None:
         return rows
-    members = leads.select("lead_id", pl.col(ACCOUNT).alias(_KEY)).drop_nulls()
+    members = leads.frame.select("lead_id", pl.col(ACCOUNT).alias(_KEY)).drop_nulls()
     frame = rows.frame.with_columns(parse_categories(rows.frame["account_id"]).alias(_KEY))
     lonely = frame[_KEY].is_not_null() & ~frame[_KEY].is_in(members[_KEY].implode())
     joined = frame.filter(~lonely).join(members, on=_KEY, how="left", maintain_order="left").drop(_KEY)
@@ -131,12 +132,12 @@ def match_emails(ids: pl.Series, known: pl.Series) -> pl.Series:
     return ids.zip_with(matched.is_null() | ids.is_in(addresses.implode()).fill_null(value=True), matched)
 
 
-def unify_email_case(rows: ValidatedRows, leads: pl.DataFrame | None) -> ValidatedRows:
+def unify_email_case(rows: ValidatedRows, leads: KnownLeads | None) -> ValidatedRows:
     """The rows with the addresses of leads in the spelling of the leads."""
     if leads is None or "lead_id" not in rows.frame.columns:
         return rows
     ids = parse_categories(rows.frame["lead_id"])
-    matched = match_emails(ids, leads["lead_id"])
+    matched = match_emails(ids, leads.frame["lead_id"])
     changed = int((matched != ids).sum())
     if not changed:
         return rows

@@ -1,33 +1,41 @@
 """A history larger than the memory, in parts that can be looked at one after the other.
 
 A lead and its colleagues are always in the same part, so every feature of a lead can be computed from its
-part alone. The events wait in a temporary folder: each batch of them is sorted by part there, which makes a
-part one slice of every batch.
+part alone. Leads, accounts and events wait in a temporary folder: each batch of them is sorted by part there,
+which makes a part one slice of every batch.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
-from features.history import LeadHistory
+from features.history import LEAD_KNOWN_AT, LeadHistory
 from features.ingest.event_tables import EVENT_SCHEMAS, EventSink
-from features.ingest.read_history import read_history_in_batches
+from features.ingest.known_leads import BUCKETS, HistoryCut
+from features.ingest.read_history import LARGE_ACCOUNT, large_account_notices, read_history_in_batches
+from features.ingest.row_validation import ROW
 from features.merges import PART
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from features.ingest.mapping import HistoryMapping
     from features.ingest.read_history import IngestResult
     from features.ingest.schema import TableName
+
+_FREE: tuple[TableName, ...] = ("leads", "accounts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +43,27 @@ class HistoryPart:
     """One part of a history on disk: names of files and places in them, for whichever process reads it.
 
     Attributes:
-        name: Which part it is, such as "part 3 of 40".
+        number: Which part it is, from 1.
+        count: How many parts there are.
     """
 
-    name: str
-    _leads: Path
-    _accounts: Path
-    _events: tuple[tuple[TableName, tuple[tuple[Path, int, int], ...]], ...]
-    _observed_until: int
+    number: int
+    count: int
+    _tables: tuple[tuple[TableName, tuple[tuple[Path, int, int], ...]], ...]
+    _empty: LeadHistory
+
+    @property
+    def name(self) -> str:
+        """What messages call the part, such as "part 3 of 40"."""
+        return f"part {self.number:,} of {self.count:,}"
 
     def read(self) -> LeadHistory:
         """The history of the part; ``lead_id`` is an Enum, in the order of the leads."""
-        leads = pl.read_ipc(self._leads)
-        history = LeadHistory(
-            leads=leads,
-            observed_until=self._observed_until,
-            accounts=pl.read_ipc(self._accounts),
-            **{name: _read_slices(name, slices) for name, slices in self._events},
-        )
-        return history.map_frames(partial(_cast_lead_ids, ids=pl.Enum(leads["lead_id"])))
+        tables: dict[str, Any] = {
+            name: _read_slices(name, getattr(self._empty, name), slices) for name, slices in self._tables
+        }
+        history = replace(self._empty, **tables)
+        return history.map_frames(partial(_cast_lead_ids, ids=pl.Enum(history.leads["lead_id"])))
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class HistoryPartitions:
     """
 
     reading: IngestResult
-    parts: tuple[HistoryPart, ...]
+    parts: Sequence[HistoryPart]
 
     def histories(self) -> Iterator[LeadHistory]:
         """The history of one part after the other; together they are the whole."""
@@ -78,7 +88,10 @@ class HistoryPartitions:
 
 
 def _cast_lead_ids(frame: pl.DataFrame, ids: pl.Enum) -> pl.DataFrame:
-    return frame.with_columns(pl.col("^lead_id$").cast(ids))
+    if "lead_id" not in frame.columns:
+        return frame
+    cast = frame.with_columns(pl.col("lead_id").cast(ids, strict=False))
+    return cast.drop_nulls("lead_id") if cast["lead_id"].null_count() else cast
 
 
 @contextmanager
@@ -86,6 +99,9 @@ def read_partitioned(
     mapping: HistoryMapping, now: int, quarantine_file: Path | None = None, *, leads: int
 ) -> Iterator[HistoryPartitions]:
     """Read all tables of a history as ``read_history`` does, with the events on disk.
+
+    Where the mapping knows what a model reads out of the columns of leads (``extractions``), leads and
+    accounts are on disk, too, and memory does not grow with the history.
 
     Args:
         mapping: Where the tables are and how they map onto the data contract.
@@ -101,81 +117,122 @@ def read_partitioned(
         TooManyBadRowsError: more than ``mapping.max_share`` of all rows are bad.
     """
     with tempfile.TemporaryDirectory(prefix="leadloop-") as folder:
-        spill = _Spill(Path(folder))
-
-        def part_of(frame: pl.DataFrame) -> pl.Series:
-            return assign_partitions(frame, leads)
-
-        reading = read_history_in_batches(
-            mapping, now, quarantine_file, sink=EventSink(spill.add, spill.forget), part_of=part_of
-        )
-        parts = tuple(_write_parts(reading.history, spill, leads))
-        empty = replace(reading.history, leads=reading.history.leads.clear())
-        reading = replace(reading, history=empty)
-        yield HistoryPartitions(reading, parts)
-
-
-def _write_parts(history: LeadHistory, spill: _Spill, size: int) -> Iterator[HistoryPart]:
-    """Write the leads of each part beside the events."""
-    accounts = spill.folder / "accounts.arrow"
-    history.accounts.write_ipc(accounts)
-    leads = history.leads.with_columns(assign_partitions(history.leads, size).alias(PART))
-    count = leads[PART].n_unique()
-    for number, ((part,), rows) in enumerate(leads.group_by(PART, maintain_order=True), start=1):
-        path = spill.folder / f"leads-{number}.arrow"
-        rows.drop(PART).write_ipc(path)
-        events = tuple((name, tuple(spill.slices(name, int(part)))) for name in EVENT_SCHEMAS)
-        yield HistoryPart(f"part {number:,} of {count:,}", path, accounts, events, history.observed_until)
-
-
-def assign_partitions(leads: pl.DataFrame, size: int) -> pl.Series:
-    """The number of the part of each lead: about ``size`` leads each, with those of an account together.
-
-    >>> leads = pl.DataFrame({"account_id": ["A", None, "B", "A", None]})
-    >>> assign_partitions(leads, 2).to_list()
-    [0, 1, 1, 0, 2]
-    """
-    row, account = pl.col("row").cast(pl.Int64), pl.col("account_id")
-    first = pl.when(account.is_null()).then(row).otherwise(row.min().over(account))
-    place = first.rank("min").cast(pl.Int64) - 1
-    return leads.select("account_id").with_row_index("row").select(place // size).to_series()
+        cut = HistoryCut(leads)
+        spill = _Spill(Path(folder), cut)
+        sink = EventSink(spill.add, spill.forget, spill.read)
+        reading = read_history_in_batches(mapping, now, quarantine_file, sink=sink, cut=cut)
+        spill.settle()
+        parts = _Parts(spill, reading.history, len(cut.last_buckets))
+        yield HistoryPartitions(replace(reading, notices=(*reading.notices, *spill.large_accounts())), parts)
 
 
 @dataclass(frozen=True)
+class _Parts(Sequence[HistoryPart]):
+    """The parts of a history, each made when it is asked for."""
+
+    spill: _Spill
+    empty: LeadHistory
+    count_of_parts: int
+
+    def __len__(self) -> int:
+        return self.count_of_parts
+
+    def __getitem__(self, index: int) -> HistoryPart:  # type: ignore[override]
+        if not 0 <= index < self.count_of_parts:
+            raise IndexError(index)
+        tables = tuple((name, tuple(self.spill.slices(name, index))) for name in (*_FREE, *EVENT_SCHEMAS))
+        return HistoryPart(index + 1, self.count_of_parts, tables, self.empty)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch of a table on disk, sorted by part or, of leads and accounts, by bucket."""
+
+    name: TableName
+    path: Path
+    ends: NDArray[np.int32]
+
+
+@dataclass
 class _Spill:
-    """Batches of events on disk, and where in each a part begins and ends."""
+    """Batches of rows on disk, and where in each a part begins and ends."""
 
     folder: Path
-    batches: list[tuple[TableName, Path, dict[int, tuple[int, int]]]] = field(default_factory=list)
+    cut: HistoryCut
+    batches: list[_Batch] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
 
     def add(self, name: TableName, rows: pl.DataFrame) -> None:
         """Add a batch."""
         path = self.folder / f"{next(self._numbers)}.arrow"
-        ordered = _to_categories(rows).sort(PART)
-        ordered.drop(PART).write_ipc(path)
-        spans = ordered.with_row_index().group_by(PART).agg(pl.col("index").min(), pl.len())
-        self.batches.append((name, path, {part: (first, size) for part, first, size in spans.iter_rows()}))
+        is_free = name in _FREE
+        ordered = (rows if is_free else _to_categories(rows)).sort(PART, maintain_order=True)
+        (ordered if is_free else ordered.drop(PART)).write_ipc(path)
+        # Which buckets make a part is known once all leads are there.
+        groups = BUCKETS if is_free else len(self.cut.last_buckets)
+        ends = np.searchsorted(ordered[PART].to_numpy(), np.arange(groups), side="right").astype(np.int32)
+        self.batches.append(_Batch(name, path, ends))
+
+    def settle(self) -> None:
+        """Know where the parts are, now that all leads are there."""
+        last = self.cut.last_buckets
+        self.batches = [
+            replace(batch, ends=batch.ends[last]) if batch.name in _FREE else batch for batch in self.batches
+        ]
 
     def forget(self, name: TableName, count: int) -> None:
         """Delete the last so many batches of a table."""
-        last = [batch for batch in self.batches if batch[0] == name][-count:] if count else []
+        last = [batch for batch in self.batches if batch.name == name][-count:] if count else []
         for batch in last:
-            self.batches.remove(batch)
-            batch[1].unlink()
+            batch.path.unlink()
+        self.batches = [batch for batch in self.batches if all(batch is not each for each in last)]
+
+    def read(self, name: TableName, columns: Sequence[str]) -> pl.DataFrame:
+        """Columns of all rows of a table."""
+        frames = [
+            pl.read_ipc(batch.path, columns=list(columns)) for batch in self.batches if batch.name == name
+        ]
+        return pl.concat(frames)
 
     def slices(self, name: TableName, part: int) -> Iterator[tuple[Path, int, int]]:
-        """Where the events of a part are: files, and the first row and the number of rows in each."""
-        for table, path, spans in self.batches:
-            if table == name and part in spans:
-                yield path, *spans[part]
+        """Where the rows of a part are: files, and the first row and the number of rows in each."""
+        for batch in self.batches:
+            if batch.name == name:
+                begin, end = int(batch.ends[part - 1]) if part else 0, int(batch.ends[part])
+                if begin < end:
+                    yield batch.path, begin, end - begin
+
+    def large_accounts(self) -> tuple[str, ...]:
+        """A sentence on the largest account where it is hardly a company."""
+        sizes, leads = [pl.DataFrame(schema={"account_id": pl.String, "len": pl.UInt32})], 0
+        for part in range(len(self.cut.last_buckets)):
+            for_part = [
+                pl.scan_ipc(path).select("account_id").slice(first, rows)
+                for path, first, rows in self.slices("leads", part)
+            ]
+            if not for_part:
+                continue
+            accounts = pl.concat(for_part).collect()
+            leads += accounts.height
+            counted = accounts.drop_nulls().group_by("account_id").len()
+            sizes.append(counted.filter(pl.col("len") > LARGE_ACCOUNT))
+        return large_account_notices(pl.concat(sizes), leads)
 
 
-def _read_slices(name: TableName, slices: Sequence[tuple[Path, int, int]]) -> pl.DataFrame:
-    empty = _to_categories(pl.DataFrame(schema=EVENT_SCHEMAS[name])).lazy()
-    return pl.concat(
-        [empty, *(pl.scan_ipc(path).slice(first, rows) for path, first, rows in slices)]
-    ).collect()
+def _read_slices(
+    name: TableName, empty: pl.DataFrame, slices: Sequence[tuple[Path, int, int]]
+) -> pl.DataFrame:
+    if name not in _FREE:
+        empty = _to_categories(pl.DataFrame(schema=EVENT_SCHEMAS[name]))
+    if not slices:
+        return empty
+    rows = pl.concat([pl.scan_ipc(path).slice(first, size) for path, first, size in slices]).collect()
+    if name not in _FREE:
+        return rows
+    # Leads and accounts stand in the order of their own table, whatever their buckets are.
+    ordered = rows.sort(ROW) if ROW in rows.columns else rows
+    known = [column for column in ordered.columns if column in empty.columns or column != LEAD_KNOWN_AT]
+    return ordered.select(known).drop(ROW, PART)
 
 
 def _to_categories(rows: pl.DataFrame) -> pl.DataFrame:

@@ -6,10 +6,13 @@ every column of the table, with a time of day: two calls on one day are two call
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from weakref import finalize
 
+import numpy as np
 import polars as pl
 
 from features.clock import DAY
@@ -19,6 +22,9 @@ from features.parsing import has_single_values, parse_categories
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import IO
+
+    from numpy.typing import NDArray
 
     from features.ingest.row_validation import ValidatedRows
     from features.ingest.tables import Batch, TableReader
@@ -45,6 +51,61 @@ class RepeatedEvents:
         return bool(self.cells) or len(self.ids) > 0
 
 
+_RUN = 2_000_000
+
+
+class HashRuns:
+    """Hashes of rows, to find those that are there more than once; many wait on disk, in sorted runs."""
+
+    def __init__(self) -> None:
+        self._waiting: list[NDArray[np.uint64]] = []
+        self._file: IO[bytes] | None = None
+        self._runs: list[int] = []
+
+    def add(self, hashes: pl.Series) -> None:
+        """Remember so many more."""
+        self._waiting.append(hashes.to_numpy())
+        if sum(map(len, self._waiting)) >= _RUN:
+            self._write_run()
+
+    def _write_run(self) -> None:
+        run = np.sort(np.concatenate(self._waiting))
+        self._waiting = []
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="leadloop-")  # noqa: SIM115 - closed with this object
+            finalize(self, self._file.close)
+        run.tofile(self._file)
+        self._runs.append(len(run))
+
+    def find_repeated(self) -> pl.Series:
+        """Each hash that is there more than once."""
+        if self._file is None:
+            hashes = np.concatenate([np.empty(0, np.uint64), *self._waiting])
+            return pl.Series(_find_repeated(np.sort(hashes)), dtype=pl.UInt64)
+        if self._waiting:
+            self._write_run()
+        self._file.flush()
+        ends = np.cumsum(self._runs)
+        whole = np.memmap(self._file, np.uint64, "r")
+        runs = [whole[end - size : end] for end, size in zip(ends, self._runs, strict=True)]
+        # One range of the hashes after the other, each about as large as one run.
+        bounds = np.array([2**64 * i // len(runs) for i in range(1, len(runs))], np.uint64)
+        places = [[0, *np.searchsorted(run, bounds), len(run)] for run in runs]
+        found = [
+            _find_repeated(
+                np.sort(
+                    np.concatenate([run[at[i] : at[i + 1]] for run, at in zip(runs, places, strict=True)])
+                )
+            )
+            for i in range(len(runs))
+        ]
+        return pl.Series(np.concatenate(found), dtype=pl.UInt64)
+
+
+def _find_repeated(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
 @dataclass
 class EventWatch:
     """Remembers, eight bytes a row, what the rows of a table are, to find those that are there twice.
@@ -53,15 +114,15 @@ class EventWatch:
         times: How the table writes its times.
         compares_cells: Whether rows without an id of their own are compared in their cells.
         spreads: Whether one row may be an event of several leads.
-        cells: Hashes of the cells of rows with a time of day, by batch.
-        ids: Hashes of ids of events, by batch.
+        cells: Hashes of the cells of rows with a time of day.
+        ids: Hashes of ids of events.
     """
 
     times: TimeFormat
     compares_cells: bool
     spreads: bool = False
-    cells: list[pl.Series] = field(default_factory=list)
-    ids: list[pl.Series] = field(default_factory=list)
+    cells: HashRuns = field(default_factory=HashRuns)
+    ids: HashRuns = field(default_factory=HashRuns)
 
     @classmethod
     def of_table(cls, name: str, times: TimeFormat, *, spreads: bool) -> EventWatch:
@@ -78,15 +139,15 @@ class EventWatch:
         """Remember good rows, with times that were read."""
         if EVENT_ID in frame.columns:
             hashes = hash_ids(frame)
-            self.ids.append(hashes.filter(frame[EVENT_ID].is_not_null()))
+            self.ids.add(hashes.filter(frame[EVENT_ID].is_not_null()))
         elif CELLS in frame.columns:
             timed = frame.filter(has_time_of_day(frame["occurred_at"], self.times))
-            self.cells.append((timed.unique(ROW) if self.spreads else timed)[CELLS])
+            self.cells.add((timed.unique(ROW) if self.spreads else timed)[CELLS])
 
     def find_repeated(self, table: TableReader, columns: Sequence[str]) -> RepeatedEvents:
         """The rows that are the same event; the whole rows are compared where what was read is the same."""
-        ids = _repeated(self.ids)
-        candidates = _repeated(self.cells)
+        ids = self.ids.find_repeated()
+        candidates = self.cells.find_repeated()
         cells = count_distinct_rows(table, columns, candidates) if len(candidates) else {}
         return RepeatedEvents(cells, ids)
 
@@ -119,14 +180,6 @@ def hash_ids(frame: pl.DataFrame) -> pl.Series:
     """
     parts = [parse_categories(frame[EVENT_ID]), frame["lead_id"]]
     return pl.DataFrame([*parts, *([frame["stage"]] if "stage" in frame.columns else [])]).hash_rows()
-
-
-def _repeated(hashes: list[pl.Series]) -> pl.Series:
-    """Each hash that is there more than once."""
-    if not hashes:
-        return pl.Series(dtype=pl.UInt64)
-    ordered = pl.concat(hashes).sort()
-    return ordered.filter(ordered == ordered.shift()).unique()
 
 
 def count_distinct_rows(table: TableReader, columns: Sequence[str], candidates: pl.Series) -> dict[int, int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from features.clock import DAY
+from features.ingest.known_leads import CREATED
 from features.ingest.quarantine import SourceError
 from features.ingest.row_validation import ROW
 from features.ingest.timestamps import TimeFormat, is_placeholder, parse_timestamps
@@ -26,6 +27,7 @@ from features.suggestions import suggest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from features.ingest.known_leads import KnownIds, KnownLeads
     from features.ingest.mapping import TableEvidence, TableMapping
     from features.ingest.row_validation import ValidatedRows
     from features.parsing import Decimal
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 TableName = Literal["leads", "touchpoints", "transitions", "attributes", "accounts", "merges"]
 Kind = Literal["id", "lead", "account", "time", "word", "stage", "offer_stage", "money", "count"]
 OFFER_STAGES = ("awareness", "consideration", "decision")
-CREATED = "leadloop.created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,7 @@ class ValidationContext:
 
     Attributes:
         until: Epoch seconds; a time at or after it is in the future.
-        leads: ``lead_id`` and ``PART``, the number of the part that the lead's rows go to, and ``CREATED``,
-            where that counts; None for no check.
+        leads: All leads, with the part that each one's rows go to; None for no check.
         accounts: The ids of all accounts; None for no check.
         stages: The funnel's stages; empty for no check.
         times: How the table writes its times.
@@ -137,11 +137,14 @@ class ValidationContext:
             nothing.
         is_part: Whether the table is that of a part, which alone does not settle the marks in its numbers.
         evidence: What all parts of the table say on them; None where the table is asked.
+        dated: Whether it counts when the lead of a row was created.
+        surplus: Of leads or accounts that are read in batches, the numbers of the rows whose id stands in
+            another row that counts; None where the rows at hand tell.
     """
 
     until: int
-    leads: pl.DataFrame | None = None
-    accounts: pl.Series | None = None
+    leads: KnownLeads | None = None
+    accounts: KnownIds | None = None
     stages: tuple[str, ...] = ()
     times: TimeFormat = field(default_factory=TimeFormat)
     decimal: Decimal = "."
@@ -154,6 +157,8 @@ class ValidationContext:
     further_ids: pl.DataFrame | None = None
     is_part: bool = False
     evidence: TableEvidence | None = None
+    dated: bool = False
+    surplus: pl.Series | None = None
 
 
 def column_names(table: TableName) -> tuple[str, ...]:
@@ -237,13 +242,18 @@ def _word(rows: ValidatedRows, column: ContractColumn, _: ValidationContext) -> 
 def _id(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
     rows = reject_totals(rows, parse_categories(rows.frame[column.name]), column.name)
     rows = _word(rows, column, context)
-    repeated = rows.frame.filter(pl.col(column.name).is_duplicated())
+    surplus = surplus_rows(rows.frame, column.name, context) if context.surplus is None else context.surplus
+    key = "ingest.repeated_lead" if "created_at" in rows.frame.columns else "ingest.repeated_row"
+    return rows.reject(pl.col(ROW).is_in(surplus.implode()), column.name, Message(key))
+
+
+def surplus_rows(frame: pl.DataFrame, name: str, context: ValidationContext) -> pl.Series:
+    """The numbers of the rows whose id in the column ``name`` stands in another row that counts."""
+    repeated = frame.filter(pl.col(name).is_duplicated() & pl.col(name).is_not_null())
     if repeated.is_empty():
-        return rows
-    first_rows = _earliest_rows(repeated, column.name, context)
-    repetition = pl.col(column.name).is_duplicated() & ~pl.col(ROW).is_in(first_rows.implode())
-    key = "ingest.repeated_lead" if "created_at" in repeated.columns else "ingest.repeated_row"
-    return rows.reject(repetition, column.name, Message(key))
+        return pl.Series(ROW, dtype=pl.Int64)
+    first_rows = _earliest_rows(repeated, name, context)
+    return repeated[ROW].filter(~repeated[ROW].is_in(first_rows.implode()))
 
 
 def _earliest_rows(repeated: pl.DataFrame, name: str, context: ValidationContext) -> pl.Series:
@@ -265,8 +275,8 @@ def _lead(rows: ValidatedRows, column: ContractColumn, context: ValidationContex
     rows = _word(rows, column, context)
     if context.leads is None:
         return rows
-    joined = rows.frame.join(context.leads, on=column.name, how="left", maintain_order="left")
-    return replace(rows, frame=joined).reject(
+    located = context.leads.locate(rows.frame, dated=context.dated)
+    return replace(rows, frame=located).reject(
         pl.col(PART).is_null(), column.name, Message("ingest.no_such_lead")
     )
 
@@ -275,7 +285,7 @@ def _account(rows: ValidatedRows, column: ContractColumn, context: ValidationCon
     rows = _word(rows, column, context)
     if context.accounts is None:
         return rows
-    unknown = ~rows.frame[column.name].is_in(context.accounts.implode())
+    unknown = ~context.accounts.contains(rows.frame[column.name])
     return rows.flag(
         unknown & rows.frame[column.name].is_not_null(), column.name, Message("ingest.no_such_account")
     )

@@ -13,7 +13,8 @@ from features.catalogue import build_feature_set
 from features.clock import to_datetime
 from features.cohort import open_lead_snapshots
 from features.ingest.history_parts import find_parts, write_part
-from features.ingest.partitions import assign_partitions, read_partitioned
+from features.ingest.known_leads import HistoryCut
+from features.ingest.partitions import read_partitioned
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
 from models import artifact
@@ -22,7 +23,6 @@ from training import batch_scoring
 from training.batch_scoring import (
     ScoringError,
     ScoringOptions,
-    Workers,
     read_open_leads,
     score_flat,
     score_history,
@@ -34,6 +34,7 @@ from training.file_output import frame_writer
 from training.lead_attributes import read_lead_attributes
 from training.simulation.export import write_csv
 from training.simulation.simulator import simulate
+from training.worker_pool import Workers
 
 FLAT = {"flat": True, "id_column": "id"}
 LEADS = pl.DataFrame(
@@ -139,8 +140,10 @@ def test_a_part_that_fails_is_named_and_the_others_go_on(crm, tmp_path, monkeypa
     @contextmanager
     def with_a_bad_part(*args, **kwargs):
         with read(*args, **kwargs) as parts:
-            parts.parts[1]._leads.write_bytes(b"no leads")
-            yield parts
+            broken = tmp_path / "broken.arrow"
+            broken.write_bytes(b"no leads")
+            bad = replace(parts.parts[1], _tables=(("leads", ((broken, 0, 1),)),))
+            yield replace(parts, parts=[parts.parts[0], bad, parts.parts[2]])
 
     monkeypatch.setattr(batch_scoring, "read_partitioned", with_a_bad_part)
     options = ScoringOptions(tmp_path / "scores.csv")
@@ -232,12 +235,11 @@ def in_words(frame):
 
 
 def test_an_account_is_never_torn_apart(crm):
-    leads = crm[1].leads
-    parts = leads.with_columns(assign_partitions(leads, 3).alias("part"))
-    assert (
-        parts.drop_nulls("account_id").group_by("account_id").agg(pl.col("part").n_unique())["part"].max()
-        == 1
-    )
+    leads, cut = crm[1].leads, HistoryCut(3)
+    buckets = cut.add_leads(leads)
+    parts = leads.with_columns(part=pl.Series(cut.parts[buckets]))
+    by_account = parts.drop_nulls("account_id").group_by("account_id").agg(pl.col("part").n_unique())
+    assert by_account["part"].max() == 1
     assert parts.group_by("part").len()["len"].median() <= 4
 
 

@@ -1,4 +1,4 @@
-"""The commands init, check, score, backtest, points, report and promote."""
+"""The commands init, check, score, parts, backtest, points, report and promote."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from training.cli.options import (
     SourceOptions,
     TextEncoding,
     Version,
+    creatable_folder,
     distinct_columns,
     model_folder,
     project_tracking,
@@ -170,16 +171,28 @@ def score(
     engine: Annotated[
         Engine, typer.Option(help="What computes: this machine, or a Spark session.")
     ] = "polars",
+    parts_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--parts-dir",
+            help="A history in folders of parts, as leadloop parts writes them.",
+            metavar="DIR",
+            callback=readable_path,
+        ),
+    ] = None,
     lang: Lang = "en",
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
     """Score a file of leads, or the open leads of a history."""
-    _require_leads(leads, config)
+    if parts_dir is None:
+        _require_leads(leads, config)
+    elif leads is not None or config is not None:
+        usage_error("--parts-dir replaces --leads and --config; leave them out")
     folder = resolve_model_dir(model, project)
     if engine == "spark":
-        unknown_to_spark = {"--leads": leads, "--encoding": encoding, "--contributions": contributions}
-        _require_spark_options(out, unknown_to_spark, workers)
+        refused = {"--leads": leads, "--parts-dir": parts_dir, "--encoding": encoding}
+        _require_spark_options(out, refused | {"--contributions": contributions}, workers)
         from training.config.settings import load_config
         from training.spark.session import open_spark_session, write_spark_table
         from training.spark.spark_history import read_spark_history
@@ -203,8 +216,10 @@ def score(
         print_result({"leads": count, "unreadable": len(history.quarantine), "out": str(out)}, json_)
         return
     from models.artifact import load as load_model
-    from training.batch_scoring import ScoringOptions, Workers, score_flat, score_history
+    from training.batch_scoring import ScoringOptions, score_flat, score_history
     from training.config.settings import load_config
+    from training.part_scoring import score_part_folders
+    from training.worker_pool import Workers
 
     loaded = load_model(folder)
     options = ScoringOptions(
@@ -219,7 +234,9 @@ def score(
         dates=dates,
     )
     with show_progress("scoring") as say:
-        if leads is not None:
+        if parts_dir is not None:
+            scored = score_part_folders(loaded, parts_dir, options, say, Workers(workers, folder))
+        elif leads is not None:
             scored = score_flat(loaded, leads, options, say)
         else:
             settings = load_config(config or Path("leadloop.toml"))
@@ -239,6 +256,42 @@ def _require_spark_options(out: Path, refused: Mapping[str, object], workers: in
         usage_error(f"--engine spark reads the tables of a configuration; leave {named[0]} out")
     if out.suffix in {".csv", ".txt", ".tsv"}:
         usage_error("Spark writes a folder that ends in .parquet, or a table; give --out such a name")
+
+
+def parts(
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="A new folder for the parts.", metavar="DIR", callback=creatable_folder),
+    ],
+    model: ModelName = "champion",
+    config: ConfigFile = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Take a column of the leads along, such as the owner (repeatable).",
+            metavar="COLUMN",
+        ),
+    ] = None,
+    leads: Annotated[int, typer.Option(help="About how many leads a part has.", min=1)] = 25_000,
+    project: ProjectName = None,
+    json_: Json = None,
+) -> None:
+    """Cut a large history into folders of parts, to be scored by many processes or machines."""
+    _require_leads(None, config)
+    folder = resolve_model_dir(model, project)
+    from models.artifact import load as load_model
+    from training.config.settings import load_config
+    from training.part_scoring import write_history_parts
+
+    settings = load_config(config or Path("leadloop.toml"))
+    loaded = load_model(folder)
+    with show_progress("cutting") as say:
+        cut = write_history_parts(loaded, settings, out, say, distinct_columns(with_), leads)
+    for line in cut.in_words(out):
+        print_status(line)
+    print_next(f"leadloop score --parts-dir {out} --out scores.parquet --workers 2")
+    print_result(cut.to_dict() | {"out": str(out)}, json_)
 
 
 def _require_leads(leads: Path | None, config: Path | None) -> None:

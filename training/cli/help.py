@@ -68,6 +68,10 @@ COMMAND_HELP = {
             "leadloop score --model leadloop-out/model --leads today.csv --out scores.csv --explain 3",
         ),
     ),
+    "parts": CommandHelp(
+        _EVERY_DAY,
+        ("leadloop parts --out parts", "leadloop score --parts-dir parts --workers 4 --out scores.parquet"),
+    ),
     "leads": CommandHelp(
         _EVERY_DAY,
         (

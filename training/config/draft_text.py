@@ -12,6 +12,7 @@ from features.ingest.attribute_columns import exclude_reserved
 from training.config.defaults import SEED
 from training.config.history_draft import describe_period, event_counts
 from training.config.horizon_draft import age_comment, horizon_comments
+from training.stats.learning_curve import describe_gain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +63,7 @@ def render_history_config(read: ReadDraft) -> str:
         "[training]",
         '# capacity = "50 per week"   # how many leads sales can call',
         f"seed = {SEED}",
+        *_sample_lines(read),
         "",
         "[report]",
         f"# hand_over = {_quoted(_hand_over(read))}   # the stage in which sales takes a lead today",
@@ -70,6 +72,26 @@ def render_history_config(read: ReadDraft) -> str:
         "# hours_per_call = 0.5   # what it costs sales to look at one lead",
     ]
     return "\n".join(lines) + "\n"
+
+
+_SAMPLE = 400_000
+_KILOBYTES = 3
+
+
+def _sample_lines(read: ReadDraft) -> list[str]:
+    """A limit of the snapshots to learn from where there are many, with what learning from all brings."""
+    leads, timing = read.reading.history.leads.height, read.timing
+    snapshots = leads * (1 + (timing.until_age // timing.every if read.kinds else 0))
+    if snapshots <= _SAMPLE:
+        return []
+    conversions = read.funnel.leads[read.funnel.target] * _SAMPLE / snapshots
+    gain = describe_gain(conversions, snapshots / _SAMPLE)
+    gigabytes = _KILOBYTES * snapshots / 1e6
+    gain_of_all = (
+        f"Learning from all snapshots, up to {snapshots:,}, takes up to {gigabytes:.0f} GB of memory, and "
+        f"brings {gain} of what can be known than learning from those of some leads:"
+    )
+    return [*_comments([gain_of_all]), f"# most_snapshots = {_SAMPLE}"]
 
 
 def summarise(read: ReadDraft) -> list[str]:

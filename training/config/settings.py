@@ -277,6 +277,7 @@ class TrainingConfig:
         monotone: Features, kinds of touchpoints or families of which more never lowers a score or, with a "-"
             before the name, never raises one.
         learner: A plug-in of ``leadloop.learners`` that makes the model. Default: leadloop's own learner.
+        most_snapshots: The most snapshots of a history to learn from: all of some leads. Default: no limit.
     """
 
     seed: int = SEED
@@ -286,8 +287,12 @@ class TrainingConfig:
     exclude: tuple[str, ...] = ()
     monotone: tuple[str, ...] = ()
     learner: str | None = None
+    most_snapshots: int | None = None
 
     def __post_init__(self) -> None:
+        if self.most_snapshots is not None and self.most_snapshots < 1:
+            msg = "most_snapshots must be at least 1"
+            raise ValueError(msg)
         if self.capacity is not None and self.capacity_share is not None:
             msg = "capacity and capacity_share set the same limit; keep one of them"
             raise ValueError(msg)

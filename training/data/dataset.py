@@ -15,7 +15,7 @@ import polars as pl
 from features import batch
 from features.catalogue import build_feature_set
 from features.clock import DAY, to_datetime
-from features.cohort import MERGED, Snapshots, draw_snapshots, lead_codes
+from features.cohort import MERGED, Snapshots, draw_snapshots, lead_codes, sample_leads
 from features.display_names import DisplayNames
 from features.history import LeadHistory
 from features.ingest.flat_export import NO_OUTCOME
@@ -25,6 +25,7 @@ from features.notebook_html import html_card, html_table
 from training.data.censoring import select_labelled
 from training.data.plugin_features import add_plugin_features
 from training.data.training_rows import TrainingRows
+from training.stats.intervals import scale_to_effective_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -132,6 +133,7 @@ class Dataset:
         audit_learned: Whether the model may learn from these columns.
         closed_stages: The stages that close a lead, the target among them; none of a flat export.
         reopen_stages: The stages that open a closed lead again.
+        drawn_from: How many rows there were before some of them were drawn; 0 where all are here.
 
     Raises:
         NoLabelledRowsError: There are not rows of both outcomes.
@@ -166,6 +168,7 @@ class Dataset:
     audit_learned: bool = False
     closed_stages: tuple[str, ...] = ()
     reopen_stages: tuple[str, ...] = ()
+    drawn_from: int = 0
 
     def __post_init__(self) -> None:
         counts = {outcome: int((self.label == outcome).sum()) for outcome in (0, 1)}
@@ -343,6 +346,7 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
     *,
     plugins: Sequence[Plugin] = (),
     names: DisplayNames | None = None,
+    most_snapshots: int | None = None,
 ) -> Dataset:
     """Draw the snapshots of a history, label them and compute their features.
 
@@ -355,6 +359,8 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
             weighted by the inverse probability of censoring.
         plugins: Plug-ins of ``leadloop.features``; their features follow those of the catalogue.
         names: What people call columns, values, kinds and stages. Default: their own names, made readable.
+        most_snapshots: The most rows to have: those of whole leads, drawn by a hash of their id
+            (``features.sample_leads``). Colleagues that were not drawn count in features. Default: all.
 
     Returns:
         The rows, ordered by ``as_of`` and ``lead_id``.
@@ -374,8 +380,9 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
     features = add_plugin_features(features, plugins, history)
     snapshots = draw_snapshots(history, rule)
     labelled = compute_labels(history, snapshots, label)
-    known = select_labelled(labelled, history.observed_until, weights).sort("as_of", "lead_id")
-    rows = compute_feature_rows(features, history, Snapshots(known.select("lead_id", "as_of")))
+    labelled = select_labelled(labelled, history.observed_until, weights)
+    known = _sample(labelled, most_snapshots).sort("as_of", "lead_id")
+    rows = compute_rows_in_parts(features, history, Snapshots(known.select("lead_id", "as_of")))
     return Dataset(
         features=features,
         rows=rows,
@@ -388,12 +395,23 @@ def from_history(  # noqa: PLR0913 - the one call that most users need
         settled_at=known["settled_at"].to_numpy(),
         accounts=_accounts(history, rows),
         history=history,
-        immature=len(snapshots) - known.height,
+        immature=len(snapshots) - labelled.height,
+        drawn_from=labelled.height,
         has_dates=True,
         names=names or DisplayNames(),
         closed_stages=rule.closed,
         reopen_stages=rule.reopen,
     )
+
+
+def _sample(labelled: pl.DataFrame, most: int | None) -> pl.DataFrame:
+    """The labelled snapshots of the leads that are drawn; weights count for as many independent rows."""
+    if most is None or labelled.height <= most:
+        return labelled
+    drawn = sample_leads(labelled, most)
+    if "weight" not in drawn.columns or drawn.is_empty():
+        return drawn
+    return drawn.with_columns(weight=pl.Series(scale_to_effective_size(drawn["weight"].to_numpy())))
 
 
 def _accounts(history: LeadHistory, rows: pl.DataFrame) -> NDArray[np.int64] | None:
@@ -422,6 +440,59 @@ def compute_feature_rows(features: FeatureSet, history: LeadHistory, snapshots: 
     """
     computed: pl.LazyFrame = batch.compute_features(features, history, snapshots)
     return computed.sort("as_of", "lead_id").collect()
+
+
+PART_SNAPSHOTS = 100_000
+
+
+def compute_rows_in_parts(
+    features: FeatureSet, history: LeadHistory, snapshots: Snapshots, most: int | None = None
+) -> pl.DataFrame:
+    """Compute the rows of ``compute_feature_rows``, but of some accounts after others: it takes less memory.
+
+    Args:
+        features: The k features to compute.
+        history: What the CRM knew; leads that have no snapshot count as colleagues.
+        snapshots: The n snapshots.
+        most: About how many snapshots are computed at a time. Default 100,000.
+
+    Returns:
+        (n, k + 2), as ``compute_feature_rows`` gives them.
+    """
+    size = most or PART_SNAPSHOTS
+    if len(snapshots) <= size:
+        return compute_feature_rows(features, history, snapshots)
+    owner = pl.coalesce(pl.lit("account ") + pl.col("account_id"), pl.lit("lead ") + pl.col("lead_id"))
+    owners = history.leads.select("lead_id", owner=owner)
+    sizes = snapshots.frame.join(owners, on="lead_id").group_by("owner").len().sort("owner")
+    groups = sizes.select("owner", part=(pl.col("len").cum_sum() - pl.col("len")) // size)
+    # Leads whose accounts have no snapshots are nobody's colleagues.
+    parts = owners.join(groups, on="owner").select("lead_id", pl.col("part").cast(pl.Int32))
+    tables = {
+        "snapshots": snapshots.frame,
+        **{name: getattr(history, name) for name in ("leads", "touchpoints", "transitions", "attributes")},
+    }
+    numbers = {
+        name: frame.select("lead_id").join(parts, on="lead_id", how="left", maintain_order="left")["part"]
+        for name, frame in tables.items()
+    }
+    frames = []
+    for number in groups["part"].unique().sort():
+        part = {name: frame.filter(numbers[name] == number) for name, frame in tables.items()}
+        chosen = Snapshots(part.pop("snapshots"))
+        frames.append(compute_feature_rows(features, replace(history, **part), chosen))
+    return _sort_columns(frames)
+
+
+def _sort_columns(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of all frames by ``as_of`` and ``lead_id``, put together a column at a time."""
+    keys = pl.concat([frame.select("as_of", "lead_id") for frame in frames])
+    order = keys.with_row_index("place").sort("as_of", "lead_id")["place"]
+    columns = []
+    for name in frames[0].columns:
+        columns.append(pl.concat([frame[name] for frame in frames]).gather(order))
+        frames = [frame.drop(name) for frame in frames]
+    return pl.DataFrame(columns)
 
 
 def from_flat_export(export: FlatExport, mapping: FlatMapping, names: DisplayNames | None = None) -> Dataset:

@@ -82,6 +82,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         config.training.weights,
         plugins=plugins,
         names=config.names,
+        most_snapshots=config.training.most_snapshots,
     )
     dataset = _apply_training_config(replace(full, availability=reading.availability), config)
     dataset = replace(
@@ -114,7 +115,8 @@ def resolve_capacity(dataset: Dataset, training: TrainingConfig) -> float:
     window = dataset.window
     if training.capacity is None or window is None:
         return DEFAULT_SHARE
-    return training.capacity.share(len(dataset), max(1, window[1] - window[0]))
+    rows = max(len(dataset), dataset.drawn_from)
+    return training.capacity.share(rows, max(1, window[1] - window[0]))
 
 
 def no_features_message(dataset: Dataset) -> str:

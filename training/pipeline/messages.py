@@ -12,6 +12,7 @@ from features.ingest.quarantine import format_counts
 from features.ingest.touchpoint_kinds import suggest_kinds
 from features.messages import Message, join_items
 from training.data.load import format_columns
+from training.stats.learning_curve import captured_share, describe_gain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +56,20 @@ def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
         yield f"{intake.rows_read:,} rows read; set aside in {quarantine}: {why}"
     share = f"{dataset.label.mean():.1%} of them positive"
     yield f"{len(dataset):,} snapshots to learn from, {share} ({dataset.question})"
+    yield from sample_messages(len(dataset), dataset.drawn_from, int(dataset.label.sum()))
+
+
+def sample_messages(rows: int, drawn_from: int, conversions: int) -> Iterator[str]:
+    """The line on what learning from all snapshots would bring, where some were drawn of so many."""
+    if rows >= drawn_from:
+        return
+    times = drawn_from / rows
+    yield (
+        f"they are those of some leads, {rows / drawn_from:.0%} of all {drawn_from:,} ([training] "
+        f"most_snapshots), and {conversions:,} convert: from so many a model captured "
+        f"{captured_share(conversions):.0%} of what can be known of simulated companies; all would bring "
+        f"{describe_gain(conversions, times)}, for {times:.1f} times the memory and time"
+    )
 
 
 def code_column_messages(columns: Sequence[str], names: DisplayNames) -> Iterator[str]:

@@ -13,6 +13,7 @@ from features.clock import DAY, to_epoch
 from features.ingest.flat_export import read_flat
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
+from training.config import draft_text
 from training.config.draft import draft_config
 from training.config.settings import load_config
 from training.simulation.export import NO_JUNK, InvalidRows, write_csv
@@ -93,6 +94,18 @@ def test_leads_that_do_things_are_looked_at_again_and_others_once(drafted):
     web = "id,at,event_type\nL001,2020-02-01,visit\nL001,2020-02-02,demo\nL003,2020-02-02,visit\n"
     assert drafted(leads=LEADS, moves=moves).cohort.every is None
     assert drafted(leads=LEADS, moves=moves, web=web).cohort.every == 30 * DAY
+
+
+def test_a_draft_of_many_snapshots_says_what_learning_from_all_of_them_brings(drafted, tmp_path, monkeypatch):
+    moves = "id,entered,stage\nL001,2020-02-01,mql\nL001,2020-03-01,sql\n"
+    assert drafted(leads=LEADS, moves=moves).training.most_snapshots is None
+    assert "most_snapshots" not in (tmp_path / "leadloop.toml").read_text()
+    monkeypatch.setattr(draft_text, "_SAMPLE", 50)
+    assert drafted(leads=LEADS, moves=moves).training.most_snapshots is None
+    text = (tmp_path / "leadloop.toml").read_text()
+    assert "# most_snapshots = 50\n" in text
+    assert "up to 60, takes up to" in text
+    assert "less than one point more" in text.replace("\n# ", " ")
 
 
 def test_dates_in_the_leads_file_are_transitions(drafted):

@@ -1,0 +1,201 @@
+"""Which leads and accounts there are, and in which part of a history, while its other tables are read.
+
+A history that fits into memory is known by a frame of its leads. Of one that does not, each lead is
+remembered by a hash of its id, some 20 bytes: two of ten million ids have the same hash once in 400,000
+histories, and then the events of the one are looked for in the part of the other, and are lost.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import polars as pl
+
+from features.merges import PART
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from features.merges import Merges
+
+ACCOUNT = "leadloop.account"
+CREATED = "leadloop.created"
+BUCKETS = 2**16
+"""So many groups of accounts there are; a part of a history is one of them, or several in a row."""
+
+
+class KnownIds(Protocol):
+    """The ids of a table."""
+
+    def contains(self, ids: pl.Series) -> pl.Series:
+        """Whether each of the ids is one of the table; null for null."""
+
+    @property
+    def texts(self) -> pl.Series:
+        """All ids."""
+
+
+class KnownLeads(Protocol):
+    """The leads of a history."""
+
+    def locate(self, rows: pl.DataFrame, *, dated: bool) -> pl.DataFrame:
+        """The rows with the ``PART`` of their lead, null without one, and, if ``dated``, its ``CREATED``."""
+
+    def select(self, ids: pl.Series) -> pl.DataFrame:
+        """``lead_id`` and ``PART`` of those of the ids that are leads."""
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """``lead_id``, ``PART``, ``CREATED`` and ``ACCOUNT`` of all leads."""
+
+
+class ListedIds:
+    """Ids of which each is in memory."""
+
+    def __init__(self, ids: pl.Series) -> None:
+        self.texts = ids
+        self._known = ids.implode()
+
+    def contains(self, ids: pl.Series) -> pl.Series:
+        """As in ``KnownIds``."""
+        return ids.is_in(self._known)
+
+
+class ListedLeads:
+    """Leads of which each is in memory, as a row of a frame."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.frame = frame
+
+    def locate(self, rows: pl.DataFrame, *, dated: bool) -> pl.DataFrame:
+        """As in ``KnownLeads``."""
+        leads = self.frame.select("lead_id", PART, *([CREATED] if dated else []))
+        return rows.join(leads, on="lead_id", how="left", maintain_order="left")
+
+    def select(self, ids: pl.Series) -> pl.DataFrame:
+        """As in ``KnownLeads``."""
+        return self.frame.select("lead_id", PART).filter(pl.col("lead_id").is_in(ids.implode()))
+
+
+class HashedIds:
+    """Ids of which the hashes are in memory; the ids themselves are on disk."""
+
+    def __init__(self, hashes: NDArray[np.uint64], read: Callable[[], pl.Series]) -> None:
+        self._hashes = np.sort(hashes)
+        self._read = read
+
+    @cached_property
+    def texts(self) -> pl.Series:
+        """As in ``KnownIds``."""
+        return self._read()
+
+    def contains(self, ids: pl.Series) -> pl.Series:
+        """As in ``KnownIds``."""
+        _, is_known = find_hashes(self._hashes, hash_ids(ids))
+        return pl.Series(is_known).set(ids.is_null(), None)
+
+
+class HashedLeads:
+    """Leads of which hash, part and creation are in memory; ids and accounts are on disk."""
+
+    def __init__(
+        self,
+        hashes: NDArray[np.uint64],
+        parts: NDArray[np.int32],
+        created: NDArray[np.int64],
+        read: Callable[[], pl.DataFrame],
+    ) -> None:
+        order = np.argsort(hashes)
+        self._hashes, self._parts, self.created = hashes[order], parts[order], created[order]
+        self._read = read
+
+    def add_vanished(self, merges: Merges) -> HashedLeads:
+        """With the leads that are no rows any more since they were merged, in the part -1."""
+        if not merges:
+            return self
+        merged = hash_ids(merges.merged_ids)
+        gone = merged[~find_hashes(self._hashes, merged)[1]]
+        return HashedLeads(
+            np.concatenate([self._hashes, gone]),
+            np.concatenate([self._parts, np.full(len(gone), -1, np.int32)]),
+            np.concatenate([self.created, np.full(len(gone), -1, np.int64)]),
+            lambda: merges.add_vanished(self._read()),
+        )
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """As in ``KnownLeads``."""
+        return self._read()
+
+    def locate(self, rows: pl.DataFrame, *, dated: bool) -> pl.DataFrame:
+        """As in ``KnownLeads``."""
+        places, is_known = find_hashes(self._hashes, hash_ids(rows["lead_id"]))
+        columns = {PART: self._parts} | ({CREATED: self.created} if dated else {})
+        unknown = pl.Series(~is_known)
+        return rows.with_columns(
+            pl.Series(name, values[places].astype(np.int64)).set(unknown, None)
+            for name, values in columns.items()
+        )
+
+    def select(self, ids: pl.Series) -> pl.DataFrame:
+        """As in ``KnownLeads``."""
+        return self.locate(pl.DataFrame({"lead_id": ids}), dated=False).drop_nulls(PART)
+
+
+def hash_ids(ids: pl.Series) -> NDArray[np.uint64]:
+    """(n,) hashes of ids."""
+    hashes: NDArray[np.uint64] = ids.cast(pl.String).hash(0).to_numpy()
+    return hashes
+
+
+def find_hashes(
+    known: NDArray[np.uint64], hashes: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """(n,) places in the sorted ``known`` ones, and (n,) whether the hash is there."""
+    if not len(known):
+        return np.zeros(len(hashes), np.intp), np.zeros(len(hashes), np.bool_)
+    # In their order, neighbours find what is in the cache of the processor already.
+    order = np.argsort(hashes)
+    places = np.empty(len(hashes), np.intp)
+    places[order] = np.minimum(np.searchsorted(known, hashes[order]), len(known) - 1)
+    return places, known[places] == hashes
+
+
+class HistoryCut:
+    """Cuts a history into parts by a hash of the account, or of the lead where it has none."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._counts = np.zeros(BUCKETS, np.int64)
+
+    def add_leads(self, leads: pl.DataFrame) -> NDArray[np.int64]:
+        """(n,) the bucket of each lead; they count for the sizes of parts."""
+        buckets = find_buckets(leads.select(pl.coalesce("account_id", "lead_id")).to_series())
+        self._counts += np.bincount(buckets, minlength=BUCKETS)
+        return buckets
+
+    def forget_leads(self) -> None:
+        """Count the leads anew."""
+        self._counts[:] = 0
+
+    @cached_property
+    def parts(self) -> NDArray[np.int32]:
+        """(BUCKETS,) the part of each bucket, from 0, once all leads are counted."""
+        begins = np.minimum(np.cumsum(self._counts) - self._counts, max(self._counts.sum() - 1, 0))
+        parts: NDArray[np.int32] = np.unique(begins // self._size, return_inverse=True)[1].astype(np.int32)
+        return parts
+
+    @property
+    def last_buckets(self) -> NDArray[np.intp]:
+        """(parts,) the last bucket of each part."""
+        return np.flatnonzero(np.diff(self.parts, append=-1))
+
+
+def find_buckets(keys: pl.Series) -> NDArray[np.int64]:
+    """(n,) the bucket of each account or lead without one."""
+    buckets: NDArray[np.int64] = (hash_ids(keys) % np.uint64(BUCKETS)).astype(np.int64)
+    return buckets
