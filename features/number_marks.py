@@ -119,7 +119,7 @@ class MarkEvidence:
 
 
 def collect_mark_evidence(column: pl.Series) -> MarkEvidence:
-    """What the values of a column say on the marks in its numbers.
+    """What the values of a column say on the marks in its numbers; what its pieces say adds up to it.
 
     >>> collect_mark_evidence(pl.Series(["12.500", "1.250.000"])).marks
     NumberMarks(thousands='.', decimal='')
@@ -131,8 +131,10 @@ def collect_mark_evidence(column: pl.Series) -> MarkEvidence:
         return MarkEvidence(decimals=frozenset("." if fractions else ""), whole=True, long_whole=True)
     known = column.drop_nulls()
     marked = known.filter(known.str.contains(r"[0-9]*[.,][0-9]"))
+    whole = bool(known.str.contains(_WHOLE).any())
+    long_whole = whole and bool(known.str.contains(_LONG_WHOLE).any())
     if marked.is_empty():
-        return MarkEvidence()
+        return MarkEvidence(whole=whole, long_whole=long_whole)
     bare = strip_amount_marks(marked)
     single = bare.str.contains(_SINGLE_OF["."] + "|" + _SINGLE_OF[","])
     # Nobody writes a tenth of a cent: one group of three beside a mark of currency is thousands.
@@ -142,8 +144,8 @@ def collect_mark_evidence(column: pl.Series) -> MarkEvidence:
         | frozenset("," if bare.str.contains(_LAKHS).any() else ""),
         decimals=frozenset(m for m in _OTHER if _any(bare, _DECIMALS, m)),
         doubtful=frozenset(m for m in _OTHER if _any(marked, _DOUBTFUL_FORM, m)),
-        whole=bool(known.str.contains(_WHOLE).any()),
-        long_whole=bool(known.str.contains(_LONG_WHOLE).any()),
+        whole=whole,
+        long_whole=long_whole,
     )
 
 

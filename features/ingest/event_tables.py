@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from features.ingest.column_roles import ColumnRole
-    from features.ingest.mapping import TableMapping
+    from features.ingest.mapping import TableEvidence, TableMapping
     from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
     from features.ingest.tables import Batch
@@ -119,6 +119,7 @@ class TableReport:
         columns: All its columns.
         id_columns: Its columns that name the lead.
         marks: What the marks in the numbers of each free column of numbers mean.
+        evidence: Of a part: what its values say on these marks.
     """
 
     count: RowCounts
@@ -130,6 +131,7 @@ class TableReport:
     columns: tuple[str, ...] = ()
     id_columns: tuple[str, ...] = ()
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
+    evidence: TableEvidence = field(default_factory=dict)
 
     def __add__(self, other: TableReport) -> TableReport:
         """The report on this and a further part of the same table; notices, roles and marks are left out."""
@@ -140,7 +142,18 @@ class TableReport:
             notices=(),
             end=self.end if self.end is None or other.end is None else self.end + other.end,
             names=self.names | other.names,
+            evidence=_join_evidence(self.evidence, other.evidence),
         )
+
+
+def _join_evidence(first: TableEvidence, second: TableEvidence) -> TableEvidence:
+    """What two parts of a table say together."""
+    joined: dict[str, dict[str | None, MarkEvidence]] = {column: dict(each) for column, each in first.items()}
+    for column, each in second.items():
+        own = joined.setdefault(column, {})
+        for name, evidence in each.items():
+            own[name] = own.get(name, MarkEvidence()) | evidence
+    return joined
 
 
 @dataclass
@@ -214,6 +227,7 @@ def read_events(
         end=TableEnd(name, mapping.name, tally.days),
         id_columns=mapping.lead_id or (names.get("lead_id", "lead_id"),),
         names=tally.names,
+        evidence=reading.evidence if context.is_part else {},
     )
 
 
@@ -232,7 +246,10 @@ class _EventReading:
     def mappings(self) -> list[tuple[TableMapping, dict[str, str], _EventMarks]]:
         """The mapping, or that of each stage, with the names of columns and what settles the marks."""
         named = [(each, map_column_names(self.name, each, self.table)) for each in self.mapping.by_stage()]
-        return [(each, names, _EventMarks(self.name, self.table, names, each)) for each, names in named]
+        evidence = self.context.evidence
+        return [
+            (each, names, _EventMarks(self.name, self.table, names, each, evidence)) for each, names in named
+        ]
 
     @property
     def names(self) -> dict[str, str]:
@@ -243,6 +260,11 @@ class _EventReading:
     def columns(self) -> list[str]:
         """The table's columns that are read."""
         return sorted({column for _, names, _ in self.mappings for column in names.values()})
+
+    @property
+    def evidence(self) -> TableEvidence:
+        """What the values say on the marks in the numbers, whether or not a cell asks for it."""
+        return reduce(_join_evidence, (marks.evidence for _, _, marks in self.mappings))
 
     def read_rows(self, once: EventOnce | None) -> _Tally:
         """All rows through the checks and to the sink; those that are there twice only ``once``."""
@@ -331,11 +353,17 @@ class _EventMarks:
     """
 
     def __init__(
-        self, name: TableName, table: TableReader, names: Mapping[str, str], mapping: TableMapping
+        self,
+        name: TableName,
+        table: TableReader,
+        names: Mapping[str, str],
+        mapping: TableMapping,
+        whole: TableEvidence | None = None,
     ) -> None:
         self._table, self._names, self._mapping = table, dict(names), mapping
         self._columns = [column for column in number_columns(name) if column in names]
         self._values = name == "attributes" and "value" in names and "name" in {*names, *mapping.constants}
+        self._evidence = dict(whole or {})
         self._settled: dict[str, dict[str | None, tuple[NumberMarks, bool]]] = {}
 
     def settle(self, rows: ValidatedRows, context: ValidationContext) -> ValidatedRows:
@@ -374,15 +402,25 @@ class _EventMarks:
     def _marks(self, column: str, decimal: Decimal) -> dict[str | None, tuple[NumberMarks, bool]]:
         """The marks of a column of numbers, or of each attribute, and whether custom alone settles them."""
         if column not in self._settled:
-            evidence: dict[str | None, MarkEvidence] = {}
-            for name, cells in self._cells(column):
-                evidence[name] = evidence.get(name, MarkEvidence()) | collect_mark_evidence(cells)
             self._settled[column] = {
                 name: (marks, each.is_expected and marks.decimal == ".")
-                for name, each in evidence.items()
+                for name, each in self._evidence_of(column).items()
                 for marks in [each.expected(decimal)]
             }
         return self._settled[column]
+
+    @property
+    def evidence(self) -> TableEvidence:
+        """What the values of all columns of numbers say."""
+        return {column: self._evidence_of(column) for column in (*self._columns, *["value"] * self._values)}
+
+    def _evidence_of(self, column: str) -> Mapping[str | None, MarkEvidence]:
+        if column not in self._evidence:
+            evidence: dict[str | None, MarkEvidence] = {}
+            for name, cells in self._cells(column):
+                evidence[name] = evidence.get(name, MarkEvidence()) | collect_mark_evidence(cells)
+            self._evidence[column] = evidence
+        return self._evidence[column]
 
     def _cells(self, column: str) -> Iterator[tuple[str | None, pl.Series]]:
         """The cells of a column of numbers batch by batch; those of attributes by the name of each."""

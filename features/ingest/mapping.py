@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping  # noqa: TC003 - the configuration reads these at run time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path  # noqa: TC003
@@ -15,7 +15,7 @@ from features.ingest.column_extractions import EVERY, Extracted
 from features.ingest.column_roles import Role  # noqa: TC001
 from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.timestamps import ISO, TimeFormat
-from features.number_marks import NumberMarks  # noqa: TC001
+from features.number_marks import MarkEvidence, NumberMarks
 from features.parsing import MISSING, clean_text
 from features.redaction import without_secrets
 
@@ -375,6 +375,10 @@ class AttributeSelection:
         object.__setattr__(self, "extract", {clean_text(name): kind for name, kind in self.extract.items()})
 
 
+TableEvidence = Mapping[str, Mapping[str | None, MarkEvidence]]
+"""What the values of a table say on the marks in its numbers, by column and name of the attribute, if any."""
+
+
 @dataclass(frozen=True)
 class HistoryMapping:
     """Where all the tables of a history come from.
@@ -395,6 +399,8 @@ class HistoryMapping:
         extractions: What a model reads out of columns; None where that is to be found.
         history_extractions: What a model reads out of overwritten attributes; None where that is to be found.
         of_part: Whether the tables are those of a part of a history, in which any of them may be empty.
+        evidence: Of a part: what all parts together say on the marks in the numbers of each of ``tables``.
+            None where that is not known yet.
     """
 
     leads: TableMapping
@@ -411,6 +417,7 @@ class HistoryMapping:
     extractions: tuple[ColumnExtraction, ...] | None = None
     history_extractions: tuple[ColumnExtraction, ...] | None = None
     of_part: bool = False
+    evidence: tuple[TableEvidence, ...] | None = None
 
     @property
     def tables(self) -> tuple[TableMapping, ...]:
@@ -418,6 +425,11 @@ class HistoryMapping:
         accounts = () if self.accounts is None else (self.accounts,)
         events = (*self.touchpoints, *self.transitions, *self.attributes)
         return (*self.merges, *accounts, self.leads, *events)
+
+    def evidence_of(self, table: TableMapping) -> TableEvidence | None:
+        """What all parts say on the marks in the numbers of a table; None where it is to be asked itself."""
+        places = (place for place, each in enumerate(self.tables) if each is table)
+        return None if self.evidence is None else self.evidence[next(places)]
 
     def map_tables(self, convert: Callable[[TableMapping], TableMapping]) -> HistoryMapping:
         """The same mapping with every table put through ``convert``, in the order of ``tables``."""

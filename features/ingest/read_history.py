@@ -20,7 +20,12 @@ import polars as pl
 
 from features.clock import to_datetime
 from features.history import ACCOUNT_PREFIX, LeadHistory
-from features.ingest.attribute_columns import AttributeColumns, AttributeReading, read_attributes
+from features.ingest.attribute_columns import (
+    AttributeColumns,
+    AttributeReading,
+    read_attributes,
+    settle_marks,
+)
 from features.ingest.availability import Availability, history_availability, static_availability
 from features.ingest.event_tables import (
     EVENT_SCHEMAS,
@@ -71,8 +76,8 @@ from features.ingest.timestamps import has_days
 from features.ingest.total_rows import reject_totals
 from features.merges import MERGE_SCHEMA, PART, MergeCircleError, Merges, UnsharedMerges, chain_merges
 from features.messages import Message
-from features.number_marks import has_marks
-from features.parsing import parse_categories
+from features.number_marks import collect_mark_evidence, has_marks
+from features.parsing import parse_categories, strip_missing
 from features.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -82,9 +87,10 @@ if TYPE_CHECKING:
 
     from features.extraction import ColumnExtraction
     from features.ingest.column_roles import ColumnRole
+    from features.ingest.mapping import TableEvidence
     from features.ingest.schema import TableName
     from features.ingest.tables import Batch
-    from features.number_marks import NumberMarks
+    from features.number_marks import MarkEvidence, NumberMarks
 
 
 __all__ = [
@@ -401,11 +407,16 @@ class JoinedReading:
         observed_until: The end of observation of the whole history, in epoch seconds.
         quarantine: The bad rows and cells of all parts; a ``row`` is that of the part.
         notices: Sentences on the end of observation.
+        evidence: By table, what all values say on the marks in its numbers.
+        agreed: Whether every part took the marks in its numbers for what all parts together say of them. If
+            not, the parts are to be read again with this ``evidence``.
     """
 
     observed_until: int
     quarantine: Quarantine
     notices: tuple[str, ...] = ()
+    evidence: tuple[TableEvidence, ...] = ()
+    agreed: bool = True
 
 
 def join_readings(
@@ -424,13 +435,31 @@ def join_readings(
     Raises:
         TooManyBadRowsError: more rows are bad than ``mapping`` allows.
     """
-    tables = [reduce(add, reports) for reports in zip(*parts, strict=True)]
+    by_table = list(zip(*parts, strict=True))
+    tables = [reduce(add, reports) for reports in by_table]
     quarantine = reduce(add, (table.quarantine for table in tables))
+    evidence = tuple(table.evidence for table in tables)
+    if mapping.evidence is None and not all(map(_agree, by_table, evidence)):
+        return JoinedReading(0, quarantine, (), evidence, agreed=False)
     _enforce_limits(tables, mapping, quarantine, quarantine_file, ())
     end, notices = find_observation_end(_ends_of(tables))
     if mapping.observed_until is not None:
-        return JoinedReading(mapping.observed_until, quarantine)
-    return JoinedReading(end, quarantine, notices)
+        return JoinedReading(mapping.observed_until, quarantine, (), evidence)
+    return JoinedReading(end, quarantine, notices, evidence)
+
+
+def _agree(reports: Sequence[TableReport], whole: TableEvidence) -> bool:
+    """Whether each part of a table settles the marks in its numbers, if it has any, as the whole does."""
+    return all(
+        not (own.thousands | own.decimals | own.doubtful) or _meaning(own) == _meaning(whole[column][name])
+        for report in reports
+        for column, by_name in report.evidence.items()
+        for name, own in by_name.items()
+    )
+
+
+def _meaning(evidence: MarkEvidence) -> tuple[NumberMarks, NumberMarks, bool]:
+    return evidence.marks, evidence.expected("."), evidence.is_expected
 
 
 def _ends_of(tables: Sequence[TableReport]) -> list[TableEnd]:
@@ -639,8 +668,9 @@ class _FreeTable:
         name, mapping, words = self.name, self.mapping, MissingWords()
         columns = sorted({*self.names.values(), *self.free})
         batch = self.table.read_batch(columns, may_be_empty=self.history_mapping.of_part)
+        evidence = self._evidence_of_part(batch)
         rows, deleted = self.clean(batch, self.free, words)
-        checked, attributes, frame = self.check(rows, self.context)
+        checked, attributes, frame = self.check(rows, self.context, self._marks_of_part(evidence))
         attributes = replace(attributes, rows=self.explain(attributes.rows))
         is_lead = name == "leads"
         notices = (
@@ -652,6 +682,7 @@ class _FreeTable:
         )
         end = _lead_end(mapping.name, frame["created_at"]) if is_lead else None
         source = self.report((batch.frame.height, frame.height), attributes, words, notices, end)
+        source = replace(source, evidence={column: {None: each} for column, each in evidence.items()})
         if not is_lead:
             return _CheckedTable(frame, source, ListedIds(frame["account_id"]))
         raw = checked.frame.select(self.free)
@@ -663,6 +694,25 @@ class _FreeTable:
         return _CheckedTable(
             frame, source, ListedIds(frame["lead_id"]), persons, further, deleted, known, emails
         )
+
+    def _evidence_of_part(self, batch: Batch) -> dict[str, MarkEvidence]:
+        """Of a part: what the values of each column of numbers in text say on their marks."""
+        if not self.history_mapping.of_part:
+            return {}
+        columns = self._number_columns(self.free)
+        cells = (strip_missing(batch.frame[name], self.mapping.missing) for name in columns)
+        return {each.name: collect_mark_evidence(each) for each in cells if each.dtype == pl.String}
+
+    def _marks_of_part(self, evidence: Mapping[str, MarkEvidence]) -> dict[str, NumberMarks] | None:
+        """Of a part: the marks as the whole table settles them, or this part where that is not known yet."""
+        if not self.history_mapping.of_part:
+            return None
+        whole = self.history_mapping.evidence_of(self.mapping) or {}
+        own, decimal = self._own_marks(), self.table.decimal
+        return {
+            column: settle_marks(whole.get(column, {}).get(None, each), column, decimal, own)
+            for column, each in evidence.items()
+        }
 
     def _list_leads(self, frame: pl.DataFrame, parts: NDArray[np.int32]) -> tuple[ListedLeads, bool]:
         listed = frame.select(
@@ -883,6 +933,8 @@ def _table_context(
         money=mapping.money,
         sparse=sparse,
         planned=_PLANNED if name == "touchpoints" else 0.0,
+        is_part=history_mapping.of_part,
+        evidence=history_mapping.evidence_of(mapping),
         ends_days=name == "transitions" or (name in _EVENTS and not has_days(mapping.time_format)),
     )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from features.ingest.known_leads import KnownIds, KnownLeads
-    from features.ingest.mapping import TableMapping
+    from features.ingest.mapping import TableEvidence, TableMapping
     from features.ingest.row_validation import ValidatedRows
     from features.parsing import Decimal
 
@@ -135,6 +135,8 @@ class ValidationContext:
         emails: Whether ids of leads are addresses of e-mail.
         further_ids: What else leads are called in the table, as ``features.ingest.lead_ids`` has it; None for
             nothing.
+        is_part: Whether the table is that of a part, which alone does not settle the marks in its numbers.
+        evidence: What all parts of the table say on them; None where the table is asked.
         dated: Whether it counts when the lead of a row was created.
         surplus: Of leads or accounts that are read in batches, the numbers of the rows whose id stands in
             another row that counts; None where the rows at hand tell.
@@ -153,6 +155,8 @@ class ValidationContext:
     ends_days: bool = False
     emails: bool = False
     further_ids: pl.DataFrame | None = None
+    is_part: bool = False
+    evidence: TableEvidence | None = None
     dated: bool = False
     surplus: pl.Series | None = None
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from features.ingest.mapping import HistoryMapping
     from features.ingest.quarantine import Quarantine
+    from features.ingest.read_history import JoinedReading
     from models.conversion import ConversionModel
     from training.config.settings import Config
     from training.spark.spark_tables import SparkTable
@@ -164,6 +165,16 @@ class SparkHistory:
             f"{name} {_SPARK_TYPES[str(kind)]}" for name, kind in zip(names, types, strict=True)
         )
         return rows.mapInArrow(run, declared).toDF(*frame.columns)
+
+
+def _read(
+    pieces: DataFrame, reading: PartReading, quarantine_file: Path | None
+) -> tuple[DataFrame, JoinedReading]:
+    """The tables of the parts, which Spark keeps, and what their readings say together."""
+    frames = pieces.mapInArrow(partial(read_parts, reading=reading), FRAME_SCHEMA).persist()
+    found = frames.where(f"name = '{REPORTS}'").select("rows").collect()
+    reports = [reports_from_bytes(bytes(row[0])) for row in found]
+    return frames, join_readings(reading.mapping, reports, quarantine_file)
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
@@ -285,15 +296,15 @@ def read_spark_history(  # noqa: PLR0913 - the one call that users need
         for source, table in enumerate(kept)
     ]
     shuffled = reduce(lambda first, second: first.unionByName(second), pieces).repartition(parts, "part")
-    frames = shuffled.sortWithinPartitions("part").mapInArrow(
-        partial(read_parts, reading=reading), FRAME_SCHEMA
-    )
-    frames = frames.persist()
-    found = frames.where(f"name = '{REPORTS}'").select("rows").collect()
-    reports = [reports_from_bytes(bytes(row[0])) for row in found]
+    shuffled = shuffled.sortWithinPartitions("part")
+    frames, joined = _read(shuffled, reading, quarantine_file)
+    if not joined.agreed:
+        # What a mark in a number means is settled by all rows of a table, never by those of a part.
+        frames.unpersist()
+        mapping = replace(mapping, evidence=joined.evidence)
+        frames, joined = _read(shuffled, replace(reading, mapping=mapping), quarantine_file)
     if placement.groups is not None:
         placement.groups.unpersist()
-    joined = join_readings(mapping, reports, quarantine_file)
     return SparkHistory(
         session,
         frames,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,7 @@ from features.ingest.observation_end import TableEnd
 from features.ingest.quarantine import QUARANTINE_SCHEMA, Quarantine
 from features.ingest.read_history import read_history
 from features.labels import compute_labels
+from features.number_marks import MarkEvidence
 from models.artifact import load
 from training.batch_scoring import score_open_leads
 from training.data.dataset import compute_feature_rows
@@ -160,6 +161,17 @@ def reports_to_bytes(reports: tuple[TableReport, ...]) -> bytes:
                 "end": None if report.end is None else [report.end.kind, report.end.name],
                 "days": [] if report.end is None else [[day, *rows] for day, rows in report.end.days.items()],
                 "names": sorted(report.names),
+                "evidence": [
+                    [
+                        column,
+                        name,
+                        *map(sorted, (each.thousands, each.decimals, each.doubtful)),
+                        each.whole,
+                        each.long_whole,
+                    ]
+                    for column, by_name in report.evidence.items()
+                    for name, each in by_name.items()
+                ],
             }
             for report in reports
         ]
@@ -174,12 +186,18 @@ def reports_from_bytes(text: bytes) -> tuple[TableReport, ...]:
 def _report_of(each: dict[str, Any]) -> TableReport:
     days = {day: (count, newest) for day, count, newest in each["days"]}
     cells = pl.DataFrame(each["bad_cells"], schema=QUARANTINE_SCHEMA)
+    evidence: dict[str, dict[str | None, MarkEvidence]] = {}
+    for column, name, thousands, decimals, doubtful, whole, long_whole in each["evidence"]:
+        evidence.setdefault(column, {})[name] = MarkEvidence(
+            frozenset(thousands), frozenset(decimals), frozenset(doubtful), whole, long_whole
+        )
     return TableReport(
         count=RowCounts(each["table"], each["file"], each["rows"], each["accepted"]),
         quarantine=Quarantine(cells, each["bad_rows"]),
         notices=(),
         end=TableEnd(each["end"][0], each["end"][1], days) if each["end"] else None,
         names=frozenset(each["names"]),
+        evidence=evidence,
     )
 
 

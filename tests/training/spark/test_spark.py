@@ -112,9 +112,11 @@ def _tables(rng):
             "Size": rng.choice([None, 1.5, 20.0, 300.0]),
             "Land.Code": rng.choice(["DE", "AT", None]),
             "Owner": rng.choice("abc"),
+            "Sales": rng.choice(["1.500", "70.250", "700", None]),
         }
         for lead in ids
     ]
+    leads[20]["Sales"] = "2.000.000"  # alone tells that the points are no decimals
     # A lead that is there twice, with another firm, and one without an id.
     leads += [leads[5] | {"Firm": "F03"}, leads[6] | {"Firm": "F04"}, leads[7] | {"Id": None}]
     touches = [
@@ -138,6 +140,10 @@ def _tables(rng):
             "Value": rng.choice(["1500", "12.5", "mia", "n/a"]),
         }
         for _ in range(200)
+    ]
+    changes += [
+        {"Who": rng.choice(ids), "At": moment(60, 150), "Field": "price", "Value": value}
+        for value in ["12.500", "9.750", "880"] * 20 + ["1.250.000"]
     ]
     merges = [
         {"Loser": loser, "Winner": winner, "At": moment(100, 140)}
