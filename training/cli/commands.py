@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from models.conversion import ConversionModel
+    from training.batch_scoring import ScoringOptions
     from training.data.feature_table import FeatureTable
     from training.points.learned_table import LearnedScorecard
 
@@ -195,50 +196,18 @@ def score(
     json_: Json = None,
 ) -> None:
     """Score a file of leads, the open leads of a history, or features that a warehouse computed."""
-    _require_one_source({"--leads": leads, "--parts-dir": parts_dir, "--features": features}, config)
-    if parts_dir is not None and config is not None:
-        usage_error("--parts-dir replaces --config; leave one of them out")
-    if features is not None and workers > 1:
-        usage_error("--features is read by one process; leave --workers out")
-    folder = resolve_model_dir(model, project)
+    sources: dict[str, object] = {"--leads": leads, "--parts-dir": parts_dir, "--features": features}
+    _require_one_source(sources, config)
+    many: dict[str, object] = {"--workers": workers > 1}
+    _refuse_beside("--parts-dir", parts_dir, {"--config": config})
+    _refuse_beside("--features", features, many)
+    of_files = sources | {"--encoding": encoding, "--contributions": contributions} | many
+    _refuse_beside("--engine spark", engine == "spark", of_files)
     if engine == "spark":
-        unknown_to_spark = {
-            "--leads": leads,
-            "--parts-dir": parts_dir,
-            "--features": features,
-            "--encoding": encoding,
-            "--contributions": contributions,
-        }
-        _require_spark_options(out, unknown_to_spark, workers)
-        from training.config.settings import load_config
-        from training.spark.session import open_spark_session, write_spark_table
-        from training.spark.spark_history import read_spark_history
-
-        settings = load_config(config or Path("leadloop.toml"))
-        quarantine = settings.quarantine.file or out.with_name(f"{out.stem}.quarantine.csv")
-        carried = distinct_columns(with_)
-        with show_progress("scoring") as say:
-            say("Spark cuts the history into parts and reads them")
-            history = read_spark_history(
-                open_spark_session(), settings, folder, carried, quarantine_file=quarantine
-            )
-            rows = history.scores(explain, lang, fit_and_engagement=parts, dates=dates)
-            say("Spark scores the parts")
-            count = write_spark_table(
-                rows.orderBy(rows.log_odds.desc_nulls_last()) if best_first else rows, out
-            )
-            history.unpersist()
-        for line in (*history.notices, *history.in_words(count, out)):
-            print_status(line)
-        print_result({"leads": count, "unreadable": len(history.quarantine), "out": str(out)}, json_)
-        return
-    from models.artifact import load as load_model
+        _require_spark_target(out)
+    folder = resolve_model_dir(model, project)
     from training.batch_scoring import ScoringOptions, score_feature_table, score_flat, score_history
-    from training.config.settings import load_config
-    from training.part_scoring import score_part_folders
-    from training.worker_pool import Workers
 
-    loaded = load_model(folder)
     options = ScoringOptions(
         out,
         explain,
@@ -250,6 +219,15 @@ def score(
         best_first=best_first,
         dates=dates,
     )
+    if engine == "spark":
+        _score_on_spark(folder, config, options, json_)
+        return
+    from models.artifact import load as load_model
+    from training.config.settings import load_config
+    from training.part_scoring import score_part_folders
+    from training.worker_pool import Workers
+
+    loaded = load_model(folder)
     with show_progress("scoring") as say:
         if parts_dir is not None:
             scored = score_part_folders(loaded, parts_dir, options, say, Workers(workers, folder))
@@ -302,15 +280,42 @@ def parts(
     print_result(cut.to_dict() | {"out": str(out)}, json_)
 
 
-def _require_spark_options(out: Path, refused: Mapping[str, object], workers: int) -> None:
-    """Refuse the options of ``score`` that speak of files or processes of this machine."""
-    named = [
-        name for name, value in {**refused, "--workers": workers if workers > 1 else None}.items() if value
-    ]
-    if named:
-        usage_error(f"--engine spark reads the tables of a configuration; leave {named[0]} out")
+def _refuse_beside(option: str, value: object, others: Mapping[str, object]) -> None:
+    """Refuse an option that has a value beside others that it would not follow."""
+    named = [name for name, other in others.items() if other]
+    if value and named:
+        usage_error(f"{option} does not go with {named[0]}; leave one of them out")
+
+
+def _require_spark_target(out: Path) -> None:
     if out.suffix in {".csv", ".txt", ".tsv"}:
         usage_error("Spark writes a folder that ends in .parquet, or a table; give --out such a name")
+
+
+def _score_on_spark(model: Path, config: Path | None, options: ScoringOptions, json_: Json) -> None:
+    """Score the open leads of a history by a Spark session."""
+    from training.config.settings import load_config
+    from training.spark.session import open_spark_session, write_spark_table
+    from training.spark.spark_history import read_spark_history
+
+    settings = load_config(config or Path("leadloop.toml"))
+    out = options.out
+    quarantine = settings.quarantine.file or out.with_name(f"{out.stem}.quarantine.csv")
+    with show_progress("scoring") as say:
+        say("Spark cuts the history into parts and reads them")
+        history = read_spark_history(
+            open_spark_session(), settings, model, options.carried, quarantine_file=quarantine
+        )
+        rows = history.scores(
+            options.reasons, options.lang, fit_and_engagement=options.parts, dates=options.dates
+        )
+        say("Spark scores the parts")
+        ordered = rows.orderBy(rows.log_odds.desc_nulls_last()) if options.best_first else rows
+        count = write_spark_table(ordered, out)
+        history.unpersist()
+    for line in (*history.notices, *history.in_words(count, out)):
+        print_status(line)
+    print_result({"leads": count, "unreadable": len(history.quarantine), "out": str(out)}, json_)
 
 
 def _feature_table(place: str, config: Path | None, model: ConversionModel) -> FeatureTable:
