@@ -1,6 +1,6 @@
 """Whole files of leads: histories from file to file on one core, flat leads, and what reasons cost.
 
-Run: python tests/benchmarks/batch.py [--model DIR] [--leads N ...] [--workers N ...]
+Run: python tests/benchmarks/batch.py [--model DIR] [--leads N ...] [--workers N ...] [--repeat N]
 """
 
 from __future__ import annotations
@@ -120,16 +120,31 @@ def histories(model, sizes, scratch):
             yield size, suffix, score(model, config)
 
 
-def report_workers(model, sizes, counts):
+def repeat_history(config, times):
+    """The history of so many companies like one, in a folder beside it: as large as simulating never gets."""
+    folder = config.parent.with_name(f"{config.parent.name}-{times}")
+    folder.mkdir()
+    for path in config.parent.glob("*.parquet"):
+        table = pl.read_parquet(path)
+        with frame_writer(folder / path.name) as append:
+            for copy in range(times):
+                ids = pl.lit(f"{copy}-") + pl.col("^(lead|account)_id$")
+                append(table.with_columns(ids.name.keep()))
+    (folder / config.name).write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
+    return folder / config.name
+
+
+def report_workers(model, sizes, counts, repeat=1):
     """The table of several processes at work on one history; the peak is that of the largest process."""
     print("\n| history | processes | of the processors | seconds | peak GB |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
         for size in sizes:
             config = write_history(size, Path(scratch) / str(size), "parquet")
+            config = config if repeat == 1 else repeat_history(config, repeat)
             for count in counts:
                 run = score(model, config, "--workers", str(count), spread=True)
                 took = f"{run.processor:.1f} | {run.seconds:.1f} | {run.peak:.2f}"
-                print(f"| {size:,} leads | {count} | {took} |", flush=True)
+                print(f"| {size * repeat:,} leads | {count} | {took} |", flush=True)
 
 
 def flat_model(scratch, leads):
@@ -259,8 +274,9 @@ if __name__ == "__main__":
     )
     parser.add_argument("--leads", type=int, nargs="+", default=[100_000])
     parser.add_argument("--workers", type=int, nargs="+", help="these numbers of processes alone")
+    parser.add_argument("--repeat", type=int, default=1, help="with --workers: so many copies as one history")
     options = parser.parse_args()
     if options.workers:
-        report_workers(options.model, options.leads, options.workers)
+        report_workers(options.model, options.leads, options.workers, options.repeat)
     else:
         report(options.model, options.leads)

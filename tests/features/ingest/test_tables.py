@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,6 +231,18 @@ def test_parquet_keeps_its_types_and_batches_keep_the_order(tmp_path):
     batches = list(opened(path).batches(rows=64))
     assert pl.concat([batch.frame for batch in batches]).equals(frame)
     assert [batch.first for batch in batches][:2] == [0, batches[0].frame.height]
+
+
+def test_a_parquet_file_does_not_stay_in_memory_while_it_is_read(tmp_path):
+    path, groups, rows = tmp_path / "leads.parquet", 30, 20_000
+    numbers = np.random.default_rng(1).integers(0, 2**62, groups * rows)
+    pl.DataFrame({"x": numbers}).write_parquet(path, row_group_size=rows)
+    before, held = pa.total_allocated_bytes(), []
+    for batch in opened(path).batches(rows):
+        assert batch.frame.height == rows
+        held.append(pa.total_allocated_bytes() - before)
+    assert len(held) == groups
+    assert max(held) < 8 * rows * groups / 3
 
 
 def test_batches_of_text_keep_the_order_and_their_numbers(write):
