@@ -114,8 +114,9 @@ def features(
     else:
         write_text(out, text)
         print_status(f"{len(loaded.features):,} features of {loaded.version} written as SQL to {out}")
+    print_status("the head of the query says what it takes for granted:")
     for line in _notes(text):
-        print_status(f"taken for granted: {line}")
+        print_status(f"- {line}")
     print_next(
         "leadloop train --training-set FILE, once the warehouse has made the table"
         if training_set

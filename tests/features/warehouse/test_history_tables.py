@@ -173,6 +173,14 @@ def test_a_table_at_hand_says_which_columns_of_the_contract_it_has(tmp_path):
     assert named.transitions[1] == mapping.transitions[1]
 
 
+def test_a_table_that_no_feature_reads_is_not_in_the_query(company):
+    file, _, features = company
+    age = FeatureSet(tuple(spec for spec in features.specs if spec.name == "lead.age"))
+    sql = features_to_sql(age, "trino", OpenLeads(RULE, AS_OF), mapping_of(file))
+    tables = {table.name for table in sqlglot.parse_one(sql, read="trino").find_all(sqlglot.exp.Table)}
+    assert {name for name in tables if not name.startswith("leadloop_")} == {"contacts"}
+
+
 def test_the_query_says_what_it_takes_for_granted(company):
     file, _, features = company
     sql = features_to_sql(features, "trino", OpenLeads(RULE, AS_OF), mapping_of(file))
