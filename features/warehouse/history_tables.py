@@ -125,7 +125,7 @@ class TableSelects:
             return CANONICAL
         events = [*self.mapping.touchpoints, *self.mapping.transitions]
         late = [
-            f"{each.name}: no known_at is mapped: an event counts as known when it occurred"
+            f"{each.name}: no column known_at is known: an event counts as known when it occurred"
             for each in events
             if "known_at" not in each.columns
         ]

@@ -127,7 +127,7 @@ def features_to_sql(
     query = _QueryWriter(warehouse)
     query.add_text("observation", _observation(snapshots, warehouse))
     query.add_text("leads", selects.leads(columns, with_accounts=_needs_accounts(folds)))
-    for name in EVENT_SCHEMAS:
+    for name in _event_tables(folds):
         query.add_text(name, selects.events(name, needed_columns(folds, name)))
     base = _base_tables(columns)
     if isinstance(snapshots, TrainingSnapshots):
@@ -150,6 +150,16 @@ _NOTES: dict[Warehouse, tuple[str, ...]] = {
         "run SET enable_nestloop = off before it: the planner expects one row, and loops over all of them",
     )
 }
+
+
+def _event_tables(folds: Iterable[FeatureSpec]) -> list[str]:
+    """The tables of events that the query reads: stages for its snapshots, others where a feature does."""
+    sources = {spec.source for spec in folds}
+    return [
+        name
+        for name in EVENT_SCHEMAS
+        if name == "transitions" or any(source.endswith(name) for source in sources)
+    ]
 
 
 def _lead_columns(folds: Iterable[FeatureSpec]) -> tuple[LeadColumn, ...]:

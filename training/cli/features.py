@@ -100,21 +100,23 @@ def features(
             f"SQL of features is an extra ({error.name} is not installed): pip install 'leadloop[warehouse]'"
         )
         raise MissingWarehouseError(msg) from error
+    from features.warehouse.source_columns import name_source_columns
     from features.warehouse.table_columns import table_columns
 
     loaded, settings = load(folder), default_config(config)
     if loaded.card.flat:
         usage_error("the model was trained on a flat export; its table needs no SQL, score it with --leads")
     snapshots = _snapshots(loaded.card, settings, as_of, training_set=training_set, share=sample or 1.0)
-    mapping = None if canonical or settings is None else settings.history_mapping
+    mapping = None if canonical or settings is None else name_source_columns(settings.history_mapping)
     text = features_to_sql(loaded.features, sql, snapshots, mapping)
     if out is None:
         typer.echo(text, nl=False)
     else:
         write_text(out, text)
         print_status(f"{len(loaded.features):,} features of {loaded.version} written as SQL to {out}")
+    print_status("the head of the query says what it takes for granted:")
     for line in _notes(text):
-        print_status(f"taken for granted: {line}")
+        print_status(f"- {line}")
     print_next(
         "leadloop train --training-set FILE, once the warehouse has made the table"
         if training_set

@@ -23,6 +23,7 @@ from features.spec import DisplayText, FeatureSet, extracted_attribute
 pytest.importorskip("ibis", reason="Ibis is not installed (leadloop[warehouse])")
 
 from features.warehouse.dialects import WAREHOUSES
+from features.warehouse.source_columns import name_source_columns
 from features.warehouse.sql import OpenLeads, features_to_sql
 
 AS_OF = 19_800 * DAY + DAY // 2
@@ -156,13 +157,37 @@ def test_merges_attributes_of_accounts_and_extractions_are_refused(company):
             features_to_sql(specs, "trino", OpenLeads(RULE, AS_OF), tables)
 
 
+def test_a_table_at_hand_says_which_columns_of_the_contract_it_has(tmp_path):
+    (tmp_path / "moves.csv").write_text("lead_id,occurred_at,known_at,stage\n1,2024-01-01,2024-01-02,won\n")
+    (tmp_path / "leads.csv").write_text("Id,created_at,account_id\n1,2024-01-01,A\n")
+    mapping = HistoryMapping(
+        leads=TableMapping(file=tmp_path / "leads.csv", columns={"lead_id": "Id"}),
+        transitions=(
+            TableMapping(file=tmp_path / "moves.csv", constants={"stage": "won"}),
+            TableMapping(database=Database(str(tmp_path / "none.db")), table="far_away"),
+        ),
+    )
+    named = name_source_columns(mapping)
+    assert named.leads.columns == {"lead_id": "Id", "created_at": "created_at", "account_id": "account_id"}
+    assert set(named.transitions[0].columns) == {"lead_id", "occurred_at", "known_at"}
+    assert named.transitions[1] == mapping.transitions[1]
+
+
+def test_a_table_that_no_feature_reads_is_not_in_the_query(company):
+    file, _, features = company
+    age = FeatureSet(tuple(spec for spec in features.specs if spec.name == "lead.age"))
+    sql = features_to_sql(age, "trino", OpenLeads(RULE, AS_OF), mapping_of(file))
+    tables = {table.name for table in sqlglot.parse_one(sql, read="trino").find_all(sqlglot.exp.Table)}
+    assert {name for name in tables if not name.startswith("leadloop_")} == {"contacts"}
+
+
 def test_the_query_says_what_it_takes_for_granted(company):
     file, _, features = company
     sql = features_to_sql(features, "trino", OpenLeads(RULE, AS_OF), mapping_of(file))
     comment = [line for line in sql.splitlines() if line.startswith("-- ")]
     assert features.fingerprint in comment[0]
     assert any("bad rows" in line for line in comment)
-    assert any("no known_at is mapped" in line for line in comment)
+    assert any("no column known_at is known" in line for line in comment)
 
 
 def test_snowflake_finds_names_in_capitals_and_the_querys_own_in_small_letters(company):
