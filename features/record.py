@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, overload
 
 import polars as pl
 
@@ -18,7 +20,7 @@ from features.history import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from features.spec import FeatureSet, Source
 
@@ -74,23 +76,26 @@ def to_records(history: LeadHistory) -> Iterator[LeadRecord]:
     members: dict[str, list[str]] = {}
     leads = history.leads.to_dicts()
     for lead in leads:
-        members.setdefault(lead["account_id"], []).append(lead["lead_id"])
+        if lead["account_id"] is not None:
+            members.setdefault(lead["account_id"], []).append(lead["lead_id"])
+    events = {
+        account: {source: _AccountEvents(tables[own], ids) for source, own in _ACCOUNT_SOURCES.items()}
+        for account, ids in members.items()
+    }
+    nobody = dict.fromkeys(_ACCOUNT_SOURCES, _AccountEvents({}, ()))
     for lead in leads:
         lead_id, account, known_at = (
             lead.pop("lead_id"),
             lead.pop("account_id"),
             lead.pop(LEAD_KNOWN_AT, None),
         )
-        colleagues = [
-            colleague for colleague in members[account] if account is not None and colleague != lead_id
-        ]
         account_values = {ACCOUNT_PREFIX + name: value for name, value in accounts.get(account, {}).items()}
         yield LeadRecord(
             lead_id,
             lead.pop("created_at"),
             lead | account_values,
             {source: rows.get(lead_id, []) for source, rows in tables.items()}
-            | _account_events(tables, colleagues),
+            | {source: rows.without(lead_id) for source, rows in events.get(account, nobody).items()},
             known_at,
         )
 
@@ -102,17 +107,54 @@ def _rows_by_lead(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _account_events(
-    tables: Mapping[Source, Mapping[str, list[dict[str, Any]]]], colleagues: Sequence[str]
-) -> dict[Source, list[dict[str, Any]]]:
-    return {
-        account: [
-            row | {"colleague": colleague}
-            for colleague in colleagues
-            for row in tables[source].get(colleague, [])
-        ]
-        for account, source in _ACCOUNT_SOURCES.items()
-    }
+class _AccountEvents:
+    """The events of an account, one lead after the other, each naming the lead as ``colleague``."""
+
+    def __init__(self, rows: Mapping[str, list[dict[str, Any]]], members: Sequence[str]) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._own: dict[str, range] = {}
+        for member in members:
+            start = len(self._rows)
+            self._rows += [row | {"colleague": member} for row in rows.get(member, ())]
+            self._own[member] = range(start, len(self._rows))
+
+    def without(self, lead_id: str) -> Sequence[dict[str, Any]]:
+        """Those of the other leads; a view, for a copy a lead would cost the square of the account."""
+        return _AllBut(self._rows, self._own.get(lead_id, range(0)))
+
+
+class _AllBut(Sequence[dict[str, Any]]):
+    """A list without the rows of a range of places."""
+
+    __slots__ = ("_hidden", "_rows")
+
+    def __init__(self, rows: list[dict[str, Any]], hidden: range) -> None:
+        self._rows, self._hidden = rows, hidden
+
+    def __len__(self) -> int:
+        return len(self._rows) - len(self._hidden)
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(place, slice):
+            return list(self)[place]
+        place = range(len(self))[place]
+        return self._rows[place if place < self._hidden.start else place + len(self._hidden)]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        hidden = self._hidden
+        return chain(islice(self._rows, hidden.start), islice(self._rows, hidden.stop, None))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
 
 
 _ACCOUNT_SOURCES: dict[Source, Source] = {

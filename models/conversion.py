@@ -50,6 +50,8 @@ _INTERVAL_COLUMNS: tuple[tuple[str, type[pl.DataType]], ...] = (
     ("sufficient", pl.Boolean),
     ("insufficient", pl.String),
 )
+# Numbers below this have a sentence that is kept.
+_SMALL = 64
 _SCORE_COLUMNS, _BOUND_COLUMNS = ("probability", "points", "grade"), ("low", "high")
 
 
@@ -178,7 +180,7 @@ class ConversionModel:
 
     def _reason(self, spec: FeatureSpec, cell: Value, weight: float, lang: str) -> Reason:
         value = cell if spec.reduce != "combination" else str(cell).replace(SEPARATOR, TOGETHER)
-        text = self.render_reason(spec, cell, weight, lang)
+        text = self._known_sentence(spec, cell, lang) or self.render_reason(spec, cell, weight, lang)
         evidence = self.observed_rates.evidence(spec.name, cell)
         return Reason(spec.name, spec.family, value, weight, log_odds_to_points(weight), text, evidence)
 
@@ -195,6 +197,21 @@ class ConversionModel:
         if self.part_scales is None:
             return [()] * len(contributions)
         return self.part_scales.parts(contributions, self.reason_families)
+
+    def _known_sentence(self, spec: FeatureSpec, cell: Value, lang: str) -> str | None:
+        """The sentence of a value that very many leads have: nothing, or a small whole number."""
+        if cell is not None and (isinstance(cell, str) or not 0 <= cell < _SMALL or cell % 1):
+            return None
+        key = spec.name, None if cell is None else int(cell), lang
+        if (sentence := self._sentences.get(key)) is None:
+            value = None if cell is None else cell + 0.0  # a zero without a sign
+            sentence = self._sentences[key] = self.render_reason(spec, value, 0.0, lang)
+        return sentence
+
+    @cached_property
+    def _sentences(self) -> dict[tuple[str, int | None, str], str]:
+        """The sentences that ``_known_sentence`` has needed so far: a few for each feature."""
+        return {}
 
     @cached_property
     def reason_families(self) -> tuple[str, ...]:

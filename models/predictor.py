@@ -14,6 +14,7 @@ from models.additive import AdditiveModel
 from models.calibration import PlattCalibration
 from models.encoding import FeatureEncoder
 from models.plugin_part import PART, PluginPart
+from models.single_row import SingleRowBooster
 from models.tree_shap import build_tables
 from models.tree_structure import TreeStructureError, check_tree_structure
 
@@ -122,6 +123,8 @@ class Predictor:
 
     def _tree_log_odds(self, booster: lgb.Booster, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         columns = matrix[:, : self.encodings.tree_width]
+        if len(matrix) == 1 and self._single_row is not None:
+            return np.array([self._single_row.raw_score(columns[0])])
         # One thread: a second one makes single predictions jump from 0.06 to 11 ms on busy cores.
         return np.asarray(booster.predict(columns, raw_score=True, num_threads=1), dtype=np.float64)
 
@@ -138,6 +141,16 @@ class Predictor:
         for index, column in zip(self.encodings.owner, columns[:-1], strict=True):
             shares[index] += column
         return shares.T
+
+    @cached_property
+    def _single_row(self) -> SingleRowBooster | None:
+        """What scores a row alone; None where LightGBM offers no quicker way than ``predict``."""
+        if self.booster is None:
+            return None
+        try:
+            return SingleRowBooster(self.booster, self.encodings.tree_width)
+        except (AttributeError, ValueError):
+            return None
 
     @cached_property
     def _tree_shap_tables(self) -> TreeShapTables | None:

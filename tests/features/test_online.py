@@ -9,6 +9,7 @@ from oracle import feature_rows
 
 from features.clock import DAY
 from features.cohort import Snapshots
+from features.history import TOUCHPOINT_SCHEMA, LeadHistory
 from features.online import OnlineFeatures
 from features.record import LeadRecord, from_records, to_records
 from features.spec import (
@@ -124,6 +125,28 @@ def test_records_carry_the_accounts_columns_and_the_colleagues_events():
     assert {event["colleague"] for event in y.events["account_touchpoints"]} == {"x"}
     assert len(y.events["account_touchpoints"]) == FULL_HISTORY.touchpoints.height
     assert x.events["account_touchpoints"] == z.events["account_touchpoints"] == []
+
+
+def test_the_records_of_an_account_share_its_events():
+    ids = [f"l{i}" for i in range(9)]
+    leads = pl.DataFrame({"lead_id": ids, "created_at": [0] * 9, "account_id": ["a"] * 8 + [None]})
+    rows = [
+        {"lead_id": lead, "occurred_at": moment, "known_at": moment, "kind": "demo"}
+        for lead in ids[1:]
+        for moment in (1, 2)
+    ]
+    touchpoints = pl.DataFrame(rows, {**TOUCHPOINT_SCHEMA})
+    records = list(to_records(LeadHistory(leads, touchpoints, FULL_HISTORY.transitions.clear(), 10)))
+    of_colleagues = [record.events["account_touchpoints"] for record in records]
+    assert [len(events) for events in of_colleagues] == [14, *[12] * 7, 0]
+    assert len({id(event) for events in of_colleagues for event in events}) == 14
+    for own, events in zip(ids, of_colleagues, strict=True):
+        copies = list(events)
+        assert own not in {event["colleague"] for event in copies}
+        assert [events[place] for place in range(len(events))] == copies
+        assert (events[-1:], events[3:7]) == (copies[-1:], copies[3:7])
+        with pytest.raises(IndexError):
+            events[len(events)]
 
 
 def test_the_same_lead_may_stand_in_a_request_twice():
