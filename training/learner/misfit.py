@@ -160,7 +160,9 @@ def interaction_share(predictor: Predictor, matrix: Floats, seed: int = 0) -> fl
     feature_of[: len(encodings.owner)] = encodings.owner
     variances = []
     for _ in range(SPLITS):
-        is_swapped = np.append(random.random(len(encodings.features)) < 1 / 2, False)[feature_of]
+        # Combinations stay with the first lead, as does the last entry, of columns without a feature.
+        stays = np.zeros(len(encodings.combinations) + 1, dtype=bool)
+        is_swapped = np.append(random.random(len(encodings.features)) < 1 / 2, stays)[feature_of]
         partner = random.permutation(len(first))
         second = first[partner]
         mixed, other = np.where(is_swapped, second, first), np.where(is_swapped, first, second)

@@ -56,7 +56,7 @@ def test_too_few_leads_to_split_show_nothing():
 
 def predictor(log_odds):
     """A model of three features of which the second has two columns, and its source behind those of trees."""
-    encodings = SimpleNamespace(features=(0, 1, 2), owner=(0, 1, 1, 2), sources=(0, 4, 3))
+    encodings = SimpleNamespace(features=(0, 1, 2), combinations=(), owner=(0, 1, 1, 2), sources=(0, 4, 3))
     return SimpleNamespace(encodings=encodings, log_odds=log_odds)
 
 
@@ -69,6 +69,16 @@ def test_interactions_are_all_that_is_not_additive():
     assert interaction_share(product, x) == pytest.approx(1.0, abs=0.45)
     assert 0 < interaction_share(half, x) < interaction_share(product, x)
     assert interaction_share(predictor(lambda m: np.zeros(len(m))), x) == 0.0
+
+
+@pytest.mark.parametrize("combinations", [1, 2, 3])
+def test_a_model_may_have_any_number_of_combinations(combinations):
+    x = np.random.default_rng(0).normal(size=(1000, 4 + combinations))
+    model = predictor(lambda m: m[:, 0] + m[:, 3] + m[:, 4:].sum(axis=1))
+    model.encodings.combinations = tuple(range(combinations))
+    model.encodings.owner = (0, 1, 1, 2, *range(3, 3 + combinations))
+    model.encodings.sources = (0, 1, 3)
+    assert interaction_share(model, x) == pytest.approx(0.0, abs=1e-9)
 
 
 def misfit(leads, share, log_odds=-2.0, simulated=0.3):
