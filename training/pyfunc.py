@@ -1,11 +1,12 @@
 """Lets MLflow serve a leadloop model: rows of a CRM's export or ready-made features in, scores out.
 
 MLflow imports this module by name, so the logged model is its plain folder and nothing is pickled. It is a
-convenience for who already runs MLflow; ``leadloop serve`` is faster, and reads histories as well.
+convenience for who already runs MLflow; ``leadloop serve`` is faster, and gives reasons.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import polars as pl
 
+from features.cohort import Snapshots
 from features.ingest.flat_export import FlatColumns, iter_flat_batches
+from features.messages import join_items
 from features.parsing import MISSING
 from features.suggestions import suggest
 from models import artifact
-from training.data.dataset import flat_rows
+from training.data.dataset import compute_feature_rows, flat_rows
+from training.data.nested_rows import ACCOUNT, AS_OF, CREATED, LEAD, NESTED, nested_columns, read_nested
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 # What ``predict`` returns, in this order, as MLflow's signature names the types. Who asks Spark for a single
 # number gets the first.
 OUTPUTS = {"probability": "double", "log_odds": "double", "points": "long", "grade": "string"}
+MORE = (LEAD, CREATED, AS_OF, ACCOUNT, *NESTED)
 _TYPES = {"double": pl.Float64, "long": pl.Int64, "string": pl.String}
 
 
@@ -45,8 +50,9 @@ class ScoringModel:
 
         Args:
             rows: One column a feature, named and typed as in the model's features; or, for a model of a flat
-                export, the columns of that export as the CRM writes them. NaN and None are missing values.
-                Other columns are ignored.
+                export, the columns of that export as the CRM writes them; or, for a model of a history, a row
+                a lead with its events as lists of records, see ``training.data.nested_rows``. NaN and None
+                are missing values. Other columns are ignored.
             params: Must be empty.
 
         Returns:
@@ -66,7 +72,19 @@ class ScoringModel:
         )
         if self.model.card.flat and set(columns.needed) <= set(frame.columns):
             return self._score_export(frame, columns).to_pandas()
-        raise ValueError(_missing_message(missing, columns.needed, frame.columns, flat=self.model.card.flat))
+        if not self.model.card.flat and CREATED in frame.columns:
+            return self._score_nested(frame).to_pandas()
+        raise ValueError(_missing_message(missing, columns.needed, frame.columns, self.model))
+
+    def _score_nested(self, frame: nw.DataFrame[Any]) -> pl.DataFrame:
+        """The scores of leads whose events lie nested in their rows."""
+        features = self.model.features
+        names = [name for name in frame.columns if name in {*MORE, *nested_columns(features)}]
+        table = pl.DataFrame([_cells(name, frame[name]) for name in names], strict=False)
+        history, snapshots = read_nested(features, table, int(time.time()))
+        rows = compute_feature_rows(features, history, Snapshots(snapshots))
+        scores = self.model.score_frame(rows).select("lead_id", *OUTPUTS)
+        return snapshots.join(scores, on="lead_id", how="left", maintain_order="left").select(*OUTPUTS)
 
     def _score(self, matrix: pl.DataFrame) -> pl.DataFrame:
         scores = self.model.score_frame(matrix.with_columns(lead_id=pl.lit(""), as_of=pl.lit(0, pl.Int64)))
@@ -101,9 +119,17 @@ def _is_ready(frame: nw.DataFrame[Any], spec: FeatureSpec) -> bool:
 
 
 def _missing_message(
-    features: Sequence[str], export: Sequence[str], present: Sequence[str], *, flat: bool
+    features: Sequence[str], export: Sequence[str], present: Sequence[str], model: ConversionModel
 ) -> str:
+    flat = model.card.flat
     absent = [name for name in export if name not in present] if flat else []
+    if not flat:
+        return (
+            f"no column {features[0]!r} with the feature of that name ({len(features)} in all are missing"
+            f"{suggest(features[0], present)}), and no {CREATED!r}; a model of a history takes a column for "
+            f"each feature, or a row a lead with {CREATED}, {', '.join(nested_columns(model.features))}, "
+            f"where {join_items('and', NESTED)} are lists of records"
+        )
     if not absent:
         return (
             f"no column {features[0]!r} with the feature of that name ({len(features)} in all are missing); "
