@@ -224,7 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--leads", type=int, nargs="+", default=SIZES)
     parser.add_argument("--companies", type=int, default=10)
-    parser.add_argument("--first", type=int, default=801)
+    parser.add_argument("--first", type=int, default=901)
     parser.add_argument("--worlds", nargs="+", choices=KINDS, default=REPORTED)
     parser.add_argument("--others", action="store_true")
     parser.add_argument("--level", nargs=2, metavar=("KIND", "SIZE"), help="walk or swing, and how far")
