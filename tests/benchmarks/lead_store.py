@@ -170,7 +170,8 @@ def main(model, *urls):
         print(f"| database | events a request |{ways}\n|---|---|---|---|---|---|---|---|")
         scored = {}
         for database, place in places.items():
-            settings = ServiceSettings(str(model), log=LogSettings(place))
+            # What it takes to score their leads is in rescoring.py.
+            settings = ServiceSettings(str(model), log=LogSettings(place), rescore=False)
             with tempfile.TemporaryFile() as log, run_service(settings, log=log) as service:
                 connection = http.client.HTTPConnection(service.url.removeprefix("http://"))
                 for size in BATCHES:
