@@ -148,7 +148,8 @@ def _by_probability(query: Select[Any], after: PageEnd | None) -> Select[Any]:
     if after is not None:
         lower = _SCORE.probability < after.probability
         same = and_(_SCORE.probability == after.probability, _SCORE.lead_id > after.lead_id)
-        scored = scored.where(or_(lower, same))
+        # Said once more in a way that an index can begin at.
+        scored = scored.where(_SCORE.probability <= after.probability, or_(lower, same))
     return scored.order_by(_SCORE.probability.desc(), _SCORE.lead_id)
 
 

@@ -247,7 +247,8 @@ def _configure(connection: Any, _: object) -> None:
     """
     connection.isolation_level = None
     _enable_wal(connection)
-    for setting in ("synchronous = NORMAL", "secure_delete = ON"):
+    # Two MB, the default, are read and written again and again while thousands of scores are written.
+    for setting in ("synchronous = NORMAL", "secure_delete = ON", "cache_size = -8192"):
         connection.execute(f"PRAGMA {setting}").close()
 
 

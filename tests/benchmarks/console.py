@@ -1,11 +1,14 @@
 """What the lists of the console cost where the table of current scores is large: queries, and their plans.
 
-Run: python tests/benchmarks/console.py [POSTGRESQL_URL] [--leads N] [--plans]
+Run: python tests/benchmarks/console.py [POSTGRESQL_URL] [--leads N] [--plans] [--model DIR]
+
+With a model a service shows the pages as well, over HTTP.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import statistics
 import tempfile
 import time
@@ -17,11 +20,14 @@ from serving.console.lead_lists import _read_choices
 from serving.current_scores.reading import count_scores, read_page
 from serving.current_scores.records import PageEnd, ScoreFilter
 from serving.decision_log.database import open_log, writing
+from serving.decision_log.settings import LogSettings
+from serving.server import run_service
+from serving.settings import ServiceSettings
 
 PAGE = 25
 _NUMBERS = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {leads})",
-    "postgresql": "WITH n(i) AS (SELECT generate_series(0, {leads} - 1))",
+    "postgresql": "WITH n(i) AS (SELECT generate_series(0::bigint, {leads} - 1))",
 }
 # A number that looks like one at random, and is the same in both databases.
 _LOT = "((i * 7919 + 13) % 1000003)"
@@ -98,6 +104,36 @@ def measure(place, leads, rounds=5):
     return figures
 
 
+def pages(leads):
+    """By name, addresses of the console."""
+    return {
+        "page of today": "/console",
+        "page of an owner": "/console?owner=owner+7",
+        "page of a name that one lead has": f"/console?text=person+{leads - 3}+of",
+        "page of a name that nobody has": "/console?text=nobody+at+all",
+    }
+
+
+def measure_pages(model, place, leads, rounds=9):
+    """By page: median and longest ms over HTTP, of a service with one worker, after one to warm up."""
+    settings, figures = ServiceSettings(str(model), log=LogSettings(place), rescore=False), {}
+    with tempfile.TemporaryFile() as output, run_service(settings, log=output) as service:
+        connection = http.client.HTTPConnection(service.url.removeprefix("http://"))
+        for name, address in pages(leads).items():
+            spent = [_load(connection, address) for _ in range(rounds + 1)][1:]
+            figures[name] = (statistics.median(spent), max(spent))
+    return figures
+
+
+def _load(connection, address):
+    started = time.perf_counter()
+    connection.request("GET", address)
+    answer = connection.getresponse()
+    content = answer.read()
+    assert answer.status == http.HTTPStatus.OK, content
+    return (time.perf_counter() - started) * 1_000
+
+
 def _milliseconds(connection, query):
     started = time.perf_counter()
     query(connection)
@@ -128,6 +164,7 @@ def main():
     parser.add_argument("url", nargs="?")
     parser.add_argument("--leads", type=int, default=200_000)
     parser.add_argument("--plans", action="store_true")
+    parser.add_argument("--model", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = options.url or str(Path(folder) / "decisions.db")
@@ -136,6 +173,9 @@ def main():
             print(f"| {name} | {median:,.1f} | {longest:,.1f} |")
             for plan in plans if options.plans else ():
                 print("   ", "\n      ".join(plan))
+        if options.model is not None:
+            for name, (median, longest) in measure_pages(options.model, place, options.leads).items():
+                print(f"| {name} | {median:,.1f} | {longest:,.1f} |")
 
 
 if __name__ == "__main__":

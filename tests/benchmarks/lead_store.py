@@ -1,19 +1,26 @@
 """What the lead store costs: events a second beside bare inserts, and a score by id beside a lead in full.
 
 Run: python tests/benchmarks/lead_store.py MODEL [POSTGRESQL_URL]
+
+Events a second are by the clock; CPU is that of this process, or of the service's over HTTP, so that it tells
+what events cost where other programs have the cores. PostgreSQL's own processes are not counted.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
 import statistics
 import sys
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from decision_log import _seconds
+from faults import descendants
 from online import lead
 
 from serving.decision_log.database import open_log, writing
@@ -43,47 +50,69 @@ def touchpoint_events(name, count):
     return events[:count]
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Events a second, and the CPU of one in microseconds."""
+
+    a_second: float
+    cpu: float
+
+    @classmethod
+    def of(cls, seconds, cpu):
+        return cls(EVENTS / seconds, cpu / EVENTS * 1e6)
+
+
+def cpu_of(pid):
+    """CPU seconds of a process and all that it started."""
+    ticks = 0
+    for each in (pid, *descendants(pid)):
+        with suppress(OSError):
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def bare(place, name, size):
-    """Events a second that executemany inserts, so many a transaction, into the same table."""
+    """The pace of executemany, so many rows a transaction, into the same table."""
     engine = writing(open_log(place))
     rows = [
         (name, row.event_id, *row.values, 0, BY_REST)
         for row in (parse_event(event, int(time.time())) for event in touchpoint_events(name, EVENTS))
     ]
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     for first in range(0, EVENTS, size):
         with engine.begin() as connection:
             ADD_EVENTS.execute_many(connection, rows[first : first + size])
-    taken = time.perf_counter() - start
+    pace = Pace.of(time.perf_counter() - start, time.process_time() - used)
     engine.dispose()
-    return EVENTS / taken
+    return pace
 
 
 def stored(place, name, size):
-    """Events a second that the store adds, so many a transaction, from parsed events to their statuses."""
+    """The pace at which the store adds events, so many a transaction, from parsed ones to their statuses."""
     engine = writing(open_log(place))
     now = time.time()
     rows = [parse_event(event, int(now)) for event in touchpoint_events(name, EVENTS)]
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     for first in range(0, EVENTS, size):
         with engine.begin() as connection:
             add_events(connection, rows[first : first + size], name, now)
-    taken = time.perf_counter() - start
+    pace = Pace.of(time.perf_counter() - start, time.process_time() - used)
     engine.dispose()
-    return EVENTS / taken
+    return pace
 
 
-def posted(connection, name, size):
-    """Events a second that one client sends, so many a request; an answer is waited for."""
+def posted(service, connection, name, size):
+    """The pace at which the service takes the events of one client, so many a request, each answered."""
     events = touchpoint_events(name, EVENTS)
     bodies = [json.dumps({"events": events[first : first + size]}) for first in range(0, EVENTS, size)]
     # One that was idle for long is closed by the service.
     connection.close()
-    start = time.perf_counter()
+    start, used = time.perf_counter(), cpu_of(service.process.pid)
     for body in bodies:
         answer = post(connection, "/v1/events", body)
         assert all(result["status"] == "accepted" for result in json.loads(answer)["results"])
-    return EVENTS / (time.perf_counter() - start)
+    return Pace.of(time.perf_counter() - start, cpu_of(service.process.pid) - used)
 
 
 def post(connection, path, body):
@@ -118,15 +147,31 @@ def by_id(connection):
     return [statistics.median(column) * 1e3 for column in zip(*taken, strict=True)]
 
 
+def median_pace(paces):
+    """The median of some paces, by the clock and of CPU."""
+    return Pace(statistics.median(p.a_second for p in paces), statistics.median(p.cpu for p in paces))
+
+
+def _cells(paces):
+    """Events a second and CPU, and both beside the first pace."""
+    first = paces[0]
+    for pace in paces:
+        clock, cpu = pace.a_second / first.a_second, first.cpu / pace.cpu
+        yield f"{pace.a_second:,.0f} ({clock:.2f} x) | {pace.cpu:.1f} ({cpu:.2f} x)"
+
+
 def main(model, *urls):
     """Print both tables."""
     with tempfile.TemporaryDirectory() as folder:
         places = {"SQLite": str(Path(folder) / "store.db")} | dict(zip(["PostgreSQL"], urls, strict=False))
-        print("| database | events a request | bare inserts, events a second | by the store | over HTTP |")
-        print("|---|---|---|---|---|")
+        ways = "".join(
+            f" {way} | CPU, µs an event |" for way in ("bare inserts", "by the store", "over HTTP")
+        )
+        print(f"| database | events a request |{ways}\n|---|---|---|---|---|---|---|---|")
         scored = {}
         for database, place in places.items():
-            settings = ServiceSettings(str(model), log=LogSettings(place))
+            # What it takes to score their leads is in rescoring.py.
+            settings = ServiceSettings(str(model), log=LogSettings(place), rescore=False)
             with tempfile.TemporaryFile() as log, run_service(settings, log=log) as service:
                 connection = http.client.HTTPConnection(service.url.removeprefix("http://"))
                 for size in BATCHES:
@@ -135,15 +180,12 @@ def main(model, *urls):
                         (
                             bare(place, f"bare{size}-{turn}", size),
                             stored(place, f"stored{size}-{turn}", size),
-                            posted(connection, f"sent{size}-{turn}", size),
+                            posted(service, connection, f"sent{size}-{turn}", size),
                         )
                         for turn in range(TURNS)
                     ]
-                    inserted, added, sent = map(statistics.median, zip(*turns, strict=True))
-                    print(
-                        f"| {database} | {size:,} | {inserted:,.0f} | {added:,.0f} "
-                        f"({added / inserted:.2f} x) | {sent:,.0f} ({sent / inserted:.2f} x) |"
-                    )
+                    paces = [median_pace(column) for column in zip(*turns, strict=True)]
+                    print(f"| {database} | {size:,} | {' | '.join(_cells(paces))} |", flush=True)
                 scored[database] = by_id(connection)
         print("\n| database | ms by id | in full | ratio |\n|---|---|---|---|")
         for database, (ids, in_full) in scored.items():

@@ -56,6 +56,18 @@ def test_the_text_that_lists_are_searched_by_has_an_index(log):
     assert "search_text" in indexes[f"current_scores_by_{name}"]["column_names"]
 
 
+def test_whose_user_may_add_no_extension_goes_without_an_index_of_trigrams(cluster):
+    url = cluster.database()
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("CREATE ROLE plain LOGIN")
+        db.execute("GRANT ALL ON SCHEMA public TO plain")
+    log = open_log(url.replace("//me@", "//plain@"))
+    indexes = {each["name"] for each in inspect(log).get_indexes("current_scores")}
+    log.dispose()
+    assert "current_scores_by_owner" in indexes
+    assert "current_scores_by_text" not in indexes
+
+
 def test_workers_that_start_at_once_do_not_collide(place):
     barrier = Barrier(6)
 
