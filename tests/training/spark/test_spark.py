@@ -42,6 +42,7 @@ spark_sql = pytest.importorskip(
     "pyspark.sql", reason="PySpark is not installed: `make test` does where Java is"
 )
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java, and there is none"),
     pytest.mark.filterwarnings("ignore"),  # PySpark's own, of pandas and of sockets
 ]
