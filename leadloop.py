@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from training.cli.console import (
     show_progress,
     usage_error,
 )
+from training.cli.features import features
 from training.cli.help import complete_help
 from training.cli.models import models_app
 from training.cli.options import (
@@ -53,7 +55,7 @@ from training.cli.options import (
     with_source_options,
     writable_path,
 )
-from training.cli.push import push
+from training.cli.push import push, with_decisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +109,13 @@ def train(
             help="Learn from a decision log and its outcomes.", metavar="PLACE", callback=existing_log
         ),
     ] = None,
+    training_set: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn from a table that a query of `leadloop features --training-set` made.",
+            metavar="TABLE|FILE",
+        ),
+    ] = None,
     model: ModelName = "champion",
     horizon: Horizon = None,
     out: OutputFolder = OUT,
@@ -120,12 +129,18 @@ def train(
         usage_error("--handed-over needs a decision log; name it with --from-log")
     if from_log is not None and (source.leads is not None or holdout is not None):
         usage_error("--from-log replaces --leads and --holdout; leave them out")
+    if training_set is not None and (from_log or source.leads is not None or holdout is not None):
+        usage_error("--training-set replaces --leads, --from-log and --holdout; leave them out")
     if from_log is None:
         source.check()
     from training.pipeline.train import resolve_tracking
     from training.pipeline.train import run_training as run
 
-    if from_log is None:
+    if training_set is not None:
+        folder = commands.resolve_model_dir(model, project)
+        config, file = source.to_config(), source.configuration
+        dataset: Dataset | None = _table_training_data(training_set, folder, config)
+    elif from_log is None:
         config, dataset, file = source.to_config(), None, source.configuration
     else:
         folder = commands.resolve_model_dir(model, project)
@@ -139,13 +154,13 @@ def train(
 
 
 app.command()(commands.score)
+app.command()(features)
 app.command()(commands.parts)
 app.command()(commands.leads)
 app.command()(commands.backtest)
 app.command()(commands.points)
 app.command()(commands.report)
 app.command(name="promote")(commands.promote)
-app.command()(push)
 app.command()(mcp)
 
 
@@ -280,18 +295,33 @@ def decisions(
     json_: Json = None,
 ) -> None:
     """Write the newest decisions as a file of scores. Use it in push and monitor."""
-    from serving.decision_log.frames import latest_scores, open_existing_log
     from serving.decision_log.settings import DEFAULT_PLACE
+
+    count = _write_decisions(log or DEFAULT_PLACE, model, out)
+    print_status(f"{count:,} decisions written to {out}")
+    print_next(f"leadloop push CRM --scores {out} shows what it would send to your CRM")
+    print_result({"decisions": count, "out": str(out)}, json_)
+
+
+def _write_decisions(place: str, model: str, out: Path, *, withheld: bool = True) -> int:
+    """Write the newest decision about each lead to a file of scores; how many there are.
+
+    Without ``withheld``, decisions whose numbers were withheld from the answer are left out.
+    """
+    from serving.decision_log.frames import latest_scores, open_existing_log
     from training.file_output import frame_writer
 
-    count, place = 0, log or DEFAULT_PLACE
-    name = "" if model == "default" else _logged_name(place, model)
+    count, name = 0, "" if model == "default" else _logged_name(place, model)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with open_existing_log(place) as opened, frame_writer(out) as append:
-        for scores in latest_scores(opened, name):
+        for frame in latest_scores(opened, name):
+            scores = frame if withheld else frame.drop_nulls("probability")
             append(scores)
             count += scores.height
-    print_status(f"{count:,} decisions written to {out}")
-    print_result({"decisions": count, "out": str(out)}, json_)
+    return count
+
+
+app.command()(with_decisions(push, partial(_write_decisions, withheld=False)))
 
 
 HistoryConfig = Annotated[
@@ -707,6 +737,17 @@ def _wait_for_scores(place: str, project: str) -> int:
         return count_open(log)
     finally:
         log.dispose()
+
+
+def _table_training_data(place: str, model: Path, config: Config) -> Dataset:
+    """The rows to learn from of a table of a model's features, with their labels."""
+    from models.artifact import load
+    from training.data.feature_table import dataset_from_table, find_feature_table, open_feature_table
+
+    database = None if config.leads is None else config.leads.database
+    loaded = load(model)
+    table = open_feature_table(find_feature_table(place, database), loaded.features)
+    return dataset_from_table(table, loaded.card, config)
 
 
 def _log_training_data(

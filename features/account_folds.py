@@ -153,7 +153,9 @@ def _presence(events: Rows, spec: FeatureSpec, by: Sequence[str]) -> tuple[Rows,
     rows = rows.select(*by, "at", until=nw.col("occurred_at") + spec.within)
     rows = rows.with_columns(latest=nw.col("until").cum_max().over(*by, order_by=order))
     rows = rows.with_columns(before=nw.col("latest").shift(1).over(*by, order_by=order))
-    rows = rows.with_columns(at=nw.max_horizontal("at", "before").cast(nw.Int64))
+    # Some databases answer null for the greatest of values of which one is null.
+    before = nw.col("before").fill_null(nw.col("at"))
+    rows = rows.with_columns(at=nw.max_horizontal("at", before).cast(nw.Int64))
     rows = rows.filter(nw.col("until") > nw.col("at"))
     return rows.select(*by, "at"), rows.select(*by, at="until")
 

@@ -51,7 +51,7 @@ def compute_features(features: FeatureSet, history: LeadHistory, snapshots: Snap
         if specs:
             values = _fold(history, source, keys, specs)
             result = result.join(values, on=list(KEYS), how="left")
-    return result.select(*KEYS, *map(_column, features.specs)).to_native()
+    return result.select(*KEYS, *map(feature_column, features.specs)).to_native()
 
 
 def _fold(history: LeadHistory, source: Source, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
@@ -199,7 +199,7 @@ def _aggregates(spec: FeatureSpec) -> list[nw.Expr]:
     return [column.max()]
 
 
-def _column(spec: FeatureSpec) -> nw.Expr:
+def feature_column(spec: FeatureSpec) -> nw.Expr:
     """The column of a spec: as it was folded, or one operation on the two Float64 columns of its inputs."""
     if not spec.inputs:
         return _final_column(spec)

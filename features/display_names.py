@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PROGRAM_NAME = re.compile(r"[^\W\d]\w*(\.\w+)*")
 _LOWER_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SHOUTED = re.compile(r"(?=.*[A-Z]{4})[A-Z]+(_[A-Z]+)+|[A-Z]{5,}")
+_SNAKE = re.compile(r"(?=.*[a-z]{4})[a-z]+(_[a-z]+)+")
 _PLACE = "{value}"
 
 
@@ -132,11 +133,13 @@ def humanise_column(name: str) -> str:
 
 
 def humanise_value(value: str) -> str:
-    """A value in SHOUTING_CASE as words; any other stays as it is, codes and short ones, too.
+    """A value in SHOUTING_CASE or snake_case as words; any other stays as it is, codes and short ones, too.
 
     >>> [humanise_value(value) for value in ("PAID_SEARCH", "OFFLINE", "DE_BY", "USA", "Q3_2024", "paid_ad")]
-    ['Paid search', 'Offline', 'DE_BY', 'USA', 'Q3_2024', 'paid_ad']
+    ['Paid search', 'Offline', 'DE_BY', 'USA', 'Q3_2024', 'Paid ad']
     """
+    if _SNAKE.fullmatch(value):
+        return humanise_value(value.upper())
     if not _SHOUTED.fullmatch(value) or value.lower() in _capitals():
         return value
     first, *rest = (_write_word(word, shouted=True) for word in value.split("_"))

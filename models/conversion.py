@@ -123,6 +123,25 @@ class ConversionModel:
         matrix = self.predictor.encodings.encode_row(row)
         return self._score(matrix, float(self.predictor.log_odds(matrix)[0]), lead_id, as_of, lang)
 
+    def score_with_parts(
+        self, row: Mapping[str, Value], lead_id: str, as_of: int, lang: str = "en"
+    ) -> tuple[Score, tuple[ScorePart, ...]]:
+        """Score one feature row as ``score`` does, and split it into fit and engagement.
+
+        Args:
+            row: The value of each feature by its name.
+            lead_id: The lead.
+            as_of: Epoch seconds of the snapshot.
+            lang: Language of the message why the score may be insufficient. Default English.
+
+        Returns:
+            The score and its parts, as ``split_contributions`` gives them.
+        """
+        matrix = self.predictor.encodings.encode_row(row)
+        log_odds, _, contributions = self.predictor.log_odds_and_contributions(matrix)
+        score = self._score(matrix, float(log_odds[0]), lead_id, as_of, lang)
+        return score, self.split_contributions(contributions)[0]
+
     def explain(  # noqa: PLR0913  # a lead and the options of its reasons
         self,
         row: Mapping[str, Value],
@@ -162,10 +181,6 @@ class ConversionModel:
         text = self.render_reason(spec, cell, weight, lang)
         evidence = self.observed_rates.evidence(spec.name, cell)
         return Reason(spec.name, spec.family, value, weight, log_odds_to_points(weight), text, evidence)
-
-    def score_parts(self, rows: pl.DataFrame) -> list[tuple[ScorePart, ...]]:
-        """Split the scores of feature ``rows`` into fit and engagement; see ``split_contributions``."""
-        return self.split_contributions(self.contributions(rows)[1])
 
     def split_contributions(self, contributions: NDArray[np.float64]) -> list[tuple[ScorePart, ...]]:
         """Add contributions up to fit and engagement.
@@ -270,7 +285,19 @@ class ConversionModel:
     def score_many(self, rows: pl.DataFrame) -> list[Score]:
         """The scores of feature ``rows`` in their order, each the same as ``score`` gives alone."""
         matrix = self.predictor.encodings.encode(rows)
-        log_odds = self.predictor.log_odds(matrix)
+        return self._scores(rows, matrix, self.predictor.log_odds(matrix))
+
+    def score_many_with_parts(self, rows: pl.DataFrame) -> list[tuple[Score, tuple[ScorePart, ...]]]:
+        """What ``score_with_parts`` gives of each of the feature ``rows``, in their order."""
+        matrix = self.predictor.encodings.encode(rows)
+        log_odds, _, contributions = self.predictor.log_odds_and_contributions(matrix)
+        parts = self.split_contributions(contributions)
+        return list(zip(self._scores(rows, matrix, log_odds), parts, strict=True))
+
+    def _scores(
+        self, rows: pl.DataFrame, matrix: NDArray[np.float64], log_odds: NDArray[np.float64]
+    ) -> list[Score]:
+        """The scores of ``rows`` that are encoded already."""
         scores = self.scores_from_log_odds(rows, log_odds).iter_rows(named=True)
         if self.uncertainty is None:
             return [Score(**score, model_version=self.version) for score in scores]
@@ -293,7 +320,25 @@ class ConversionModel:
         number to give.
         """
         matrix = self.predictor.encodings.encode(rows)
-        log_odds = self.predictor.log_odds(matrix)
+        return self._frame_with_intervals(rows, matrix, self.predictor.log_odds(matrix))
+
+    def explain_frame(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, float, NDArray[np.float64]]:
+        """Score feature ``rows`` and say what each feature contributed.
+
+        Args:
+            rows: n feature rows with ``lead_id`` and ``as_of``.
+
+        Returns:
+            What ``score_frame_with_intervals`` and what ``contributions`` give, with the rows encoded once.
+        """
+        matrix = self.predictor.encodings.encode(rows)
+        log_odds, base, contributions = self.predictor.log_odds_and_contributions(matrix)
+        return self._frame_with_intervals(rows, matrix, log_odds), base, contributions
+
+    def _frame_with_intervals(
+        self, rows: pl.DataFrame, matrix: NDArray[np.float64], log_odds: NDArray[np.float64]
+    ) -> pl.DataFrame:
+        """The scores of ``rows`` that are encoded already."""
         scored = self.scores_from_log_odds(rows, log_odds)
         if self.uncertainty is None:
             return scored.with_columns(pl.lit(None, kind).alias(name) for name, kind in _INTERVAL_COLUMNS)

@@ -53,12 +53,20 @@ class ReferenceDistribution:
     levels: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, column: pl.Series, effective_size: float | None = None) -> ReferenceDistribution:
+    def of(
+        cls,
+        column: pl.Series,
+        effective_size: float | None = None,
+        lead: NDArray[np.integer] | None = None,
+        fewest: int = 1,
+    ) -> ReferenceDistribution:
         """Bin a column: deciles of numbers, the nine most frequent values of text.
 
         Args:
             column: The values; null is missing.
             effective_size: How many independent values they are worth. Default their number.
+            lead: (n,) the lead of each row. Default: each row is one.
+            fewest: How many leads a text must have for a bin: one of fewer may point at persons. Default 1.
 
         Returns:
             The distribution.
@@ -67,8 +75,11 @@ class ReferenceDistribution:
         (0.25, 0.5, 0.25, 0.0)
         """
         if column.dtype == pl.String:
-            common = column.drop_nulls().value_counts(sort=True).sort("count", column.name, descending=True)
-            template = cls(len(column), (), levels=tuple(common[column.name].head(PARTS - 1)))
+            table = pl.DataFrame({"level": column, "lead": range(len(column)) if lead is None else lead})
+            tally = table.drop_nulls("level").group_by("level").agg(pl.len(), pl.col("lead").n_unique())
+            common = tally.filter(pl.col("lead") >= fewest)
+            levels = common.sort("len", "level", descending=True)["level"].head(PARTS - 1)
+            template = cls(len(column), (), levels=tuple(levels))
         else:
             values = column.drop_nulls().to_numpy()
             inner = np.arange(1, PARTS) / PARTS

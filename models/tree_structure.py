@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -59,6 +60,61 @@ def check_tree_structure(text: str, columns: int) -> None:
         _numbers([tree["shrinkage"] for tree in trees], np.ones_like(leaves), "shrinkage")
     ).all():
         _refuse("shrinkage", "a value that is no finite number")
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One tree as LightGBM writes it: child ``c >= 0`` is a split, ``-1, -2, ...`` are leaves ``0, 1, ...``.
+
+    Attributes:
+        columns: The matrix column of each split.
+        thresholds: The number up to which each split lets a row go left.
+        decisions: How each split treats what is missing, as bits.
+        left: The child to the left of each split.
+        right: The child to the right of each split.
+        values: The value of each leaf.
+        split_rows: How many training rows came to each split.
+        leaf_rows: How many came to each leaf.
+    """
+
+    columns: list[int]
+    thresholds: list[float]
+    decisions: list[int]
+    left: list[int]
+    right: list[int]
+    values: list[float]
+    split_rows: list[int]
+    leaf_rows: list[int]
+
+
+def read_trees(text: str, columns: int) -> list[Tree]:
+    """The trees in the text of a model that scores a matrix of so many ``columns``.
+
+    Raises:
+        TreeStructureError: It is no model that leadloop trains, such as one that splits by categories.
+    """
+    head, _, rest = text.partition("\n\n")
+    sizes = _header_sizes(_fields(head.splitlines(), _HEADER, "the header"), columns)
+    return [_tree(fields, number) for number, fields in enumerate(_trees(rest, sizes))]
+
+
+def _tree(fields: Mapping[str, str], number: int) -> Tree:
+    leaves = _leaves(fields, number)
+
+    def line(name: str, count: int, kind: type[np.float64 | np.int64] = np.int64) -> list[Any]:
+        numbers = _numbers([fields[name]], np.array([count]), f"{name} of tree {number}", kind)
+        return [*numbers.tolist()]
+
+    return Tree(
+        columns=line("split_feature", leaves - 1),
+        thresholds=line("threshold", leaves - 1, np.float64),
+        decisions=line("decision_type", leaves - 1),
+        left=line("left_child", leaves - 1),
+        right=line("right_child", leaves - 1),
+        values=line("leaf_value", leaves, np.float64),
+        split_rows=line("internal_count", leaves - 1),
+        leaf_rows=line("leaf_count", leaves),
+    )
 
 
 def _refuse(place: str, what: str) -> NoReturn:

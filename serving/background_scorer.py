@@ -191,7 +191,7 @@ class BackgroundScorer:
         try:
             scored, gone = _compute(scorer, batches)
             if model:
-                scored = [replace(each, current=replace(each.current, model=model)) for each in scored]
+                scored = [replace(each, current=each.current._replace(model=model)) for each in scored]
             for update in _updates(scored, gone, read_at):
                 self._write(update)
         except (LogUnavailable, FutureTimeoutError):
@@ -200,7 +200,7 @@ class BackgroundScorer:
             if len(leads) == 1:
                 logger.exception("a lead of the store cannot be scored")
                 score = unscorable(*leads[0], scorer.model.version, UNSCORABLE, self._clock())
-                current = replace(score.current, model=model)
+                current = score.current._replace(model=model)
                 self._write(ScoreUpdate([replace(score, current=current)], read_at), hooks=())
             else:
                 half = len(leads) // 2

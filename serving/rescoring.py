@@ -125,30 +125,32 @@ def rescore_together(scorer: Scorer, batch: TableBatch) -> list[ScoredLead]:
         scorer.model.features, history, Snapshots(snapshots.filter(is_due))
     ).collect()
     rows = rows.with_columns(pl.col("lead_id").cast(pl.String))
-    features = rows.select(scorer.model.features.names)
+    names = scorer.model.features.names
     scores = {
-        score.lead_id: (place, score, parts)
-        for place, (score, parts) in enumerate(scorer.score_features(rows))
+        score.lead_id: (score, parts, features)
+        for (score, parts), features in zip(
+            scorer.score_features(rows), rows.select(names).iter_rows(), strict=True
+        )
     }
     activities = last_activities(history.touchpoints, history.transitions, as_of)
     scored: list[ScoredLead] = []
+    moments = _Moments(batch.tenant, as_of, int(batch.now), scorer.model.version)
     for lead_id, stored in batch.leads.items():
         details = describe_lead(stored, as_of, activities.get(lead_id, _SILENT))
-        moments = _Moments(batch.tenant, as_of, int(batch.now), scorer.model.version)
         if lead_id not in scores:
             scored.append(ScoredLead(_current(moments, lead_id, details)))
             continue
-        place, score, parts = scores[lead_id]
+        score, parts, features = scores[lead_id]
         current = _current(moments, lead_id, details, score, parts)
-        scored.append(ScoredLead(current, partial(_decide, score, features, place)))
+        scored.append(ScoredLead(current, partial(_decide, score, names, features)))
     return scored
 
 
 _SILENT = LeadActivity()
 
 
-def _decide(score: Score, features: pl.DataFrame, place: int) -> NewDecision:
-    return NewDecision(score, features.row(place, named=True))
+def _decide(score: Score, names: Sequence[str], features: tuple[Value, ...]) -> NewDecision:
+    return NewDecision(score, dict(zip(names, features, strict=True)))
 
 
 def _history(scorer: Scorer, batch: TableBatch) -> LeadHistory:

@@ -9,6 +9,7 @@ the OpenAPI document.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NotRequired, Self
 
 from pydantic import (
@@ -203,10 +204,12 @@ AsOf = Annotated[int | Literal["newest"], BeforeValidator(parse_as_of), WithJson
 Value = Annotated[Any, BeforeValidator(validate_attribute), WithJsonSchema(_VALUE)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
-# Kinds, stages and channels lose the blanks and the words for "missing" that they would lose in a file.
-Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(clean_text)]
+# Kinds, stages and channels lose the blanks and the words for "missing" that they would lose in a file. They
+# are few words, each sent again and again.
+_clean_text, _as_category = lru_cache(maxsize=1_000)(clean_text), lru_cache(maxsize=1_000)(as_category)
+Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_clean_text)]
 
-Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(as_category)]
+Text = Annotated[Annotated[str, Field(max_length=MAX_NAME)] | None, AfterValidator(_as_category)]
 
 
 def _without_blanks_around(text: str | None) -> str | None:
@@ -798,20 +801,13 @@ class ConsentEvent(TypedDict):
     known_at: Moment
 
 
-class StoreEvent(
-    RootModel[
-        Annotated[
-            LeadEvent
-            | AccountEvent
-            | TouchpointEvent
-            | TransitionEvent
-            | AttributeEvent
-            | MergeEvent
-            | ConsentEvent,
-            Field(discriminator="type"),
-        ]
-    ]
-):
+AnyEvent = Annotated[
+    LeadEvent | AccountEvent | TouchpointEvent | TransitionEvent | AttributeEvent | MergeEvent | ConsentEvent,
+    Field(discriminator="type"),
+]
+
+
+class StoreEvent(RootModel[AnyEvent]):
     """An event of the lead store; its ``type`` says what else it has."""
 
 
@@ -849,7 +845,8 @@ class EventsRequest(StrictModel):
     model_config = ConfigDict(json_schema_extra={"example": {"events": _EVENT_EXAMPLES}})  # type: ignore[dict-item]
 
 
-class EventTaken(StrictModel):
+@_exactly
+class EventTaken(TypedDict):
     """An event that is in the store: since now, or `duplicate`, since it was first sent."""
 
     id: str

@@ -53,11 +53,11 @@ from serving.schemas import (
     ScoreResponse,
 )
 from serving.scorer import TooManyReasons
-from serving.settings import ServiceSettings, with_project
+from serving.settings import DEFAULT_MODEL, ServiceSettings, with_project
 from serving.shadow import ShadowScorer
 from serving.subject_access import Controller
 from serving.uvicorn_patches import install_uvicorn_patches, raise_open_file_limit
-from serving.webhooks.settings import read_webhooks
+from serving.webhooks.settings import check_models, read_webhooks
 from serving.workload import Workload, let_threads_share, stop_sharing
 
 if TYPE_CHECKING:
@@ -121,7 +121,6 @@ class Leadloop:
         self._store = None if self.journal is None else _open_lead_store(self.journal)
         self.webhooks = read_webhooks()
         self.handover = PlanFile(settings.handover)
-        self._delivery = _open_webhook_delivery(self.journal, self.webhooks, self.champion, self.handover)
         self.workload = Workload()
         self.explore, self.control = settings.explore, settings.control
         self.keep_days, self.controller = settings.log.keep_days, Controller.of(os.environ)
@@ -135,6 +134,7 @@ class Leadloop:
                 for each in settings.also
             },
         }
+        self._delivery = _open_webhook_delivery(self.journal, self.webhooks, self.models, self.handover)
         self.console = _open_console(settings, self.journal)
         self.background = None
         if self.journal is not None and settings.rescore:
@@ -384,7 +384,10 @@ def _find_scorer(champion: ReloadingModel) -> Scorer | None:
 
 
 def _open_webhook_delivery(
-    journal: DecisionLog | None, webhooks: WebhookSettings, champion: ReloadingModel, plan_file: PlanFile
+    journal: DecisionLog | None,
+    webhooks: WebhookSettings,
+    models: Mapping[str, ServedModel],
+    plan_file: PlanFile,
 ) -> WebhookDelivery | None:
     """What delivers messages to webhooks, after the log was told to write them; None without any."""
     if journal is None or not webhooks.outgoing:
@@ -392,10 +395,12 @@ def _open_webhook_delivery(
     from serving.webhooks.delivery import WebhookDelivery  # noqa: PLC0415
     from serving.webhooks.messages import WebhookWriter  # noqa: PLC0415
 
+    check_models(webhooks, [name or DEFAULT_MODEL for name in models])
     subscriptions = webhooks.outgoing.values()
 
-    def find_model() -> ConversionModel | None:
-        return None if champion.current is None else champion.current.scorer.model
+    def find_model(name: str) -> ConversionModel | None:
+        scorer = _find_scorer(models[name].champion)
+        return None if scorer is None else scorer.model
 
     writer = WebhookWriter(subscriptions, find_model, lambda: plan_file.plan)
     journal.handover_observer = writer.write_handover

@@ -122,6 +122,7 @@ MISUSES = [
     ["webhooks", "list"],
     ["push", "hubspot", "--scores", "nowhere.csv"],
     ["init", "nowhere.csv"],
+    ["models", "adopt", "--from", "nowhere"],
 ]
 
 
@@ -155,6 +156,27 @@ print(late)
         check=False,
     )
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
+
+
+def test_the_doctor_imports_only_what_it_looks_at(tmp_path):
+    script = f"""
+import sys
+import leadloop
+sys.argv = ["leadloop", "doctor", "--port", "0"]
+try:
+    leadloop.main()
+except SystemExit:
+    print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment() | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.strip() == "[]", result.stderr
 
 
 def environment():

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from features.ingest.partitions import HistoryPart, HistoryPartitions
     from models.conversion import ConversionModel
     from training.config.settings import Config
+    from training.data.feature_table import FeatureTable
     from training.worker_pool import Workers
 
     Say = Callable[[str], None]
@@ -202,6 +203,34 @@ def score_history(
             names = (part.name for part in parts.parts)
             scored = _drop_failures(WorkerPool(workers, _score_by_worker).run(tasks), names, say)
         return ScoringResult(write_scores(scored, options, say), parts.reading.quarantine)
+
+
+def score_feature_table(
+    model: ConversionModel, table: FeatureTable, options: ScoringOptions, say: Say
+) -> ScoringResult:
+    """Score rows whose features were computed elsewhere, in the order of the table.
+
+    Args:
+        model: A model that was trained on a history.
+        table: The features, as ``leadloop features --sql`` has a warehouse compute them.
+        options: What to write; columns that are carried along are those of the table.
+        say: Called with lines about the progress.
+
+    Returns:
+        The counts.
+
+    Raises:
+        ScoringError: The model has no parts where they are to be written.
+        FeatureTableError: The table does not hold what the model reads.
+        SourceError: The table cannot be read.
+    """
+    check_part_scales(model, options)
+    batches = (
+        LeadBatch(rows.drop(options.carried), rows.select(pl.col(options.carried).cast(pl.String)))
+        for rows in table.batches(options.carried)
+    )
+    count = write_scores((_score(model, batch, options) for batch in batches), options, say)
+    return ScoringResult(count, Quarantine())
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,13 +561,16 @@ def write_scores(batches: Iterator[ScoredLeads], options: ScoringOptions, say: S
 
 def _score(model: ConversionModel, batch: LeadBatch, options: ScoringOptions) -> ScoredLeads:
     rows, contributions = batch.rows, None
-    scored = model.score_frame_with_intervals(rows)
+    is_explained = bool(options.reasons or options.parts or options.contributions)
+    if is_explained:
+        scored, base, explained = model.explain_frame(rows)
+    else:
+        scored = model.score_frame_with_intervals(rows)
     if options.dates and not model.card.flat:
         day = pl.from_epoch("as_of").dt.strftime("%Y-%m-%d")
         scored = scored.with_columns(as_of_date=day)
     scored = scored.drop("as_of") if model.card.flat else scored
-    if options.reasons or options.parts or options.contributions:
-        base, explained = model.contributions(rows)
+    if is_explained:
         frame = pl.DataFrame(explained, schema=list(model.reason_features.names))
         if options.contributions:
             named = frame.rename(_contribution_columns(frame.columns))

@@ -92,13 +92,13 @@ class CallList:
 
     Attributes:
         leads: The leads.
-        open_leads: How many open leads there are.
+        open_leads: How many open leads there are, without dormant ones, as the console counts them.
         question: What the model predicts, as its card says it.
         model_version: The version of the model.
         as_of: Epoch seconds that the scores are of; None for a flat export, which has no time.
         columns: The columns that are shown.
         names: What the company calls its columns and values.
-        excluded: How many open leads a plan leaves out, by reason.
+        excluded: How many other leads are on no list, by reason: dormant, or left out by a plan.
         unknown: Attributes that a plan decides by and of which no open lead has a value.
     """
 
@@ -214,19 +214,22 @@ def list_best_leads(
         raise ScoringError(str(reason.message if reason else model.uncertainty.lacking))
     if options.handover is not None:
         return _list_by_plan(model, batches, options, options.handover)
-    best, count = pl.DataFrame(), 0
+    best, count, dormant = pl.DataFrame(), 0, 0
     for batch in batches:
         scored = model.score_frame_with_intervals(batch.rows)
-        count += scored.height
-        candidates = batch.rows.with_columns(scored["log_odds"].alias(_LOG_ODDS)).hstack(_own(batch))
         # Nobody works on a lead that is older than all that the model learned from.
-        candidates = candidates.filter(scored["insufficient"].ne_missing(DORMANT))
+        is_open = scored["insufficient"].ne_missing(DORMANT)
+        count += int(is_open.sum())
+        dormant += int((~is_open).sum())
+        candidates = batch.rows.with_columns(scored["log_odds"].alias(_LOG_ODDS)).hstack(_own(batch))
+        candidates = candidates.filter(is_open)
         ordered = pl.concat([best, candidates], how="diagonal_relaxed").sort(
             _LOG_ODDS, "lead_id", descending=[True, False]
         )
         best = _first_of_each_owner(ordered, options).head(options.top)
     leads = tuple(_listed_lead(model, row, options) for row in best.iter_rows(named=True))
-    return _call_list(model, options, leads, count)
+    listed = _call_list(model, options, leads, count)
+    return replace(listed, excluded={DORMANT: dormant} if dormant else {})
 
 
 def _call_list(
@@ -264,7 +267,7 @@ def _list_by_plan(
         for row, owner, is_reserve in planned.entries()
     )
     unknown = tuple(planned.unknown) if planned.count else ()
-    listed = _call_list(model, options, leads, planned.count)
+    listed = _call_list(model, options, leads, planned.count - planned.dormant)
     return replace(listed, excluded=planned.excluded, unknown=unknown)
 
 

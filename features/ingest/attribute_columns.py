@@ -9,6 +9,7 @@ import polars as pl
 
 from features.ingest.column_extractions import find_extractions, known_extractions
 from features.ingest.column_roles import ColumnRole, cast_column, declared_role, infer_role
+from features.ingest.personal_columns import personal_notices
 from features.messages import Message
 from features.number_marks import NumberMarks, collect_mark_evidence
 from features.parsing import has_single_group
@@ -79,6 +80,7 @@ def read_attributes(
     if reading.extractions is None:
         roles = infer_roles(free, reading.roles, decimal)
         extracted = find_extractions(free, roles, reading.extract)
+        extracted = replace(extracted, notices=(*extracted.notices, *personal_notices(roles)))
     else:
         # A column that a model only reads something out of is no attribute itself.
         only = {each.column for each in reading.extractions} - reading.roles.keys()

@@ -22,6 +22,7 @@ from features.extraction import (
     split_words,
 )
 from features.ingest.column_roles import CHOICE_MARKS, ColumnRole, has_several_choices
+from features.ingest.personal_columns import is_personal
 from features.messages import Message
 from features.word_lists import read_vocabulary
 
@@ -150,7 +151,7 @@ def _notice(kind: Extracted, extractions: list[ColumnExtraction]) -> Message:
 def _infer_extracted(column: pl.Series, role: ColumnRole) -> Extracted:
     """What a column holds by its values; the role that a user declared is what it is."""
     known = column.drop_nulls()
-    if known.is_empty() or role.by == "user":
+    if known.is_empty() or role.by == "user" or is_personal(role.reason):
         return "none"
     if _is_time_of_day(known):
         return "time"

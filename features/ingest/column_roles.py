@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import polars as pl
 
 from features.ingest.code_columns import find_code_role
+from features.ingest.personal_columns import find_personal_reason
 from features.ingest.timestamps import detect_format, is_day_month_ambiguous
 from features.messages import Message, join_items
 from features.number_marks import collect_mark_evidence, settle_groups
@@ -22,6 +24,7 @@ from features.parsing import (
     parse_categories,
     parse_flags,
 )
+from features.word_lists import fold_heading, heading_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +43,7 @@ TEXT_SHARE = 0.5
 TEXT_LENGTH = 60
 DATE_SHARE = 0.5
 EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
+_WORDY: frozenset[Role] = frozenset({"category", "identifier", "text"})
 _MIN_VALUES = 20
 DOUBTFUL = Message("columns.doubtful_numbers")
 _LIKE_NUMBERS = frozenset({DOUBTFUL.key, "columns.mixed_units", "columns.mostly_numbers"})
@@ -98,6 +102,10 @@ def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
     known = column.drop_nulls()
     distinct = 0 if known.dtype == pl.Object else known.n_unique()
     role, reason = _classify(known, distinct, decimal)
+    if role == "number" and _is_zero_or_one(known, distinct):
+        role, reason = "flag", Message("columns.zero_and_one")
+    if role in _WORDY and (personal := find_personal_reason(known)):
+        role, reason = "identifier", personal
     if distinct == 1 and len(known) == len(column):
         role, reason = "constant", _constant_reason(known)
     return ColumnRole(column.name, role, reason, distinct, 1 - len(known) / max(len(column), 1))
@@ -178,6 +186,26 @@ def _typed_role(known: pl.Series, distinct: int) -> tuple[Role, Message]:
     return "text", Message("columns.of_type", type=str(known.dtype))
 
 
+def _is_zero_or_one(known: pl.Series, distinct: int) -> bool:
+    """Whether numbers are 0 and 1 for no and yes, and not counts of something that few leads have."""
+    if distinct != len({0, 1}) or len(known) < _MIN_VALUES:
+        return False
+    values = set(known.cast(pl.Float64, strict=False).unique())
+    return values == {0.0, 1.0} and not _is_counted(known.name)
+
+
+def _is_counted(heading: str) -> bool:
+    """Whether a heading speaks of several things, such as "Visits"; "Has children" does not."""
+    words = fold_heading(heading).split()
+    if heading_pattern("counted").search(heading) or not words:
+        return True
+    is_plural = re.search(r"[^siu]s$", words[-1]) is not None
+    return is_plural and words[0] not in _SAYS_WHETHER
+
+
+_SAYS_WHETHER = frozenset({"is", "has", "was", "did", "does", "do", "can", "ist", "hat", "war", "kann"})
+
+
 def _has_both_flags(known: pl.Series) -> bool:
     words = set(known.str.to_lowercase().unique().head(len(TRUE) + len(FALSE) + 1))
     return words <= TRUE | FALSE and bool(words & TRUE) and bool(words & FALSE)
@@ -192,7 +220,7 @@ def _word_reason(known: pl.Series, share: float) -> Message:
 
 
 def _word_role(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, Message]:
-    if float(known.str.contains(EMAIL).mean()) >= NUMBER_SHARE:  # type: ignore[arg-type]
+    if float(known.str.contains(EMAIL).mean()) >= _MAJORITY:  # type: ignore[arg-type]
         return "identifier", Message("columns.emails")
     share = distinct / len(known)
     if len(known) < _MIN_VALUES or share < TEXT_SHARE:

@@ -313,7 +313,7 @@ def _parse_custom(text: pl.Series, time_format: TimeFormat) -> pl.Series:
     return _localise(parse_with_format(text, time_format.pattern), time_format.zone).dt.epoch("s")
 
 
-_FIRST_DATE, _LAST_DATE = -2_208_902_400, 253_402_128_000
+FIRST_DATE, LAST_DATE = -2_208_902_400, 253_402_128_000
 
 
 def is_placeholder(seconds: pl.Series) -> pl.Series:
@@ -326,7 +326,7 @@ def is_placeholder(seconds: pl.Series) -> pl.Series:
     >>> is_placeholder(parse_timestamps(dates)).to_list()
     [True, True, True, False, True]
     """
-    return (seconds < _FIRST_DATE) | (seconds >= _LAST_DATE) | (seconds == 0)
+    return (seconds < FIRST_DATE) | (seconds >= LAST_DATE) | (seconds == 0)
 
 
 def parse_known_times(column: pl.Series, time_format: TimeFormat | None = None) -> pl.Series:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from serving.current_scores.records import CurrentScore
 from serving.decision_log.database import DriverStatement, ListStatement
-from serving.decision_log.tables import CURRENT_SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
 
-_NAMES = tuple(column.name for column in CURRENT_SCORES.columns)
+_NAMES = CurrentScore._fields
 _TABLES = ("current_scores", "named_scores")
 # Without and with the name of a model.
 _OPEN = tuple(
@@ -45,7 +44,7 @@ def read_scores_of_accounts(
 ) -> dict[str, list[CurrentScore]]:
     """By account, the current scores of its leads by a model."""
     by_account: dict[str, list[CurrentScore]] = {each: [] for each in account_ids}
-    for row in _OF_ACCOUNTS[bool(model)].rows(connection, tenant, model, among=by_account):
-        values: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
-        by_account[values["account_id"]].append(CurrentScore.from_row(values))
+    rows = _OF_ACCOUNTS[bool(model)].rows(connection, tenant, model, among=by_account)
+    for score in map(CurrentScore.from_values, rows):
+        by_account[str(score.account_id)].append(score)
     return by_account

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ from serving.decision_log.tables import CURRENT_SCORES, LEAD_RANKS, NAMED_SCORES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import ColumnElement, Connection, Select, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Select, Table
 
     from serving.decision_log.async_log import DecisionLog
 
@@ -87,7 +88,7 @@ class CurrentScores:
         """The current scores of an account's leads by a model, best first, closed ones included."""
         score = scores_of(model).c
         own = (score.account_id == account_id, score.tenant == tenant, score.model == model)
-        query = select(scores_of(model)).where(*own)
+        query = select(*_columns(scores_of(model))).where(*own)
         ordered = query.order_by(func.coalesce(score.probability, -1.0).desc(), score.lead_id)
         return await self._read(lambda connection: _scores(connection, ordered))
 
@@ -104,11 +105,15 @@ def scores_of(model: str) -> Table:
     return NAMED_SCORES if model else CURRENT_SCORES
 
 
+def _columns(table: Table) -> list[Column[Any]]:
+    return [table.c[name] for name in CurrentScore._fields]
+
+
 def find_score(connection: Connection, lead_id: str, tenant: str, model: str = "") -> CurrentScore | None:
     """The current score of a lead by a model; None where there is none of it."""
     score = scores_of(model).c
     own = (score.lead_id == lead_id, score.tenant == tenant, score.model == model)
-    query = select(scores_of(model)).where(*own)
+    query = select(*_columns(scores_of(model))).where(*own)
     return next(iter(_scores(connection, query)), None)
 
 
@@ -124,7 +129,7 @@ def read_page(
 ) -> ScorePage:
     """The best scores that a filter lets through, see ``CurrentScores.page``."""
     most = max(1, min(limit, MOST_OF_A_PAGE)) + 1
-    query = select(CURRENT_SCORES).where(*_conditions(wanted, tenant, connection.dialect.name))
+    query = select(*_columns(CURRENT_SCORES)).where(*_conditions(wanted, tenant, connection.dialect.name))
     scores: list[CurrentScore] = []
     # Two queries, since databases do not agree on where null is in an order that an index has.
     if after is None or after.probability is not None:
@@ -172,8 +177,9 @@ def _conditions(wanted: ScoreFilter, tenant: str, dialect: str) -> list[ColumnEl
     if wanted.undecided:
         conditions.append(~_has_outcome())
     if wanted.text:
-        columns = (_SCORE.name, _SCORE.lead_id, _SCORE.account_id, _SCORE.owner)
-        conditions.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
+        escaped = re.sub("[%_/]", r"/\g<0>", wanted.text)
+        # The database's own small letters, on both sides.
+        conditions.append(_SCORE.search_text.like(func.lower(f"%{escaped}%"), escape="/"))
     return conditions
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping  # noqa: TC003 - the types of a named tuple are read at run time
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pydantic_core import from_json, to_json
 
-    from models.uncertainty import InsufficiencyCode
+from models.uncertainty import InsufficiencyCode  # noqa: TC001 - see above
 
 LeadState = Literal["open", "dormant", "closed", "unscorable"]
 
@@ -17,9 +17,8 @@ LeadState = Literal["open", "dormant", "closed", "unscorable"]
 MOST_COUNTED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentScore:
-    """What is true now of a lead of the store.
+class CurrentScore(NamedTuple):
+    """What is true now of a lead of the store; its fields are the columns of ``current_scores``.
 
     Attributes:
         lead_id: The lead.
@@ -79,13 +78,24 @@ class CurrentScore:
     stage: str | None = None
     created_at: int | None = None
     last_activity_at: int | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = MappingProxyType({})
     decided_points: int | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> CurrentScore:
         """The current score in a row of ``current_scores``."""
-        return cls(**{**row, "attributes": json.loads(row["attributes"])})
+        return cls(**{**row, "attributes": from_json(row["attributes"])})
+
+    @classmethod
+    def from_values(cls, values: Iterable[Any]) -> CurrentScore:
+        """The current score in the values of such a row, in the order of the fields."""
+        score = cls._make(values)
+        return score._replace(attributes=from_json(score.attributes))  # type: ignore[arg-type]
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """What ``from_values`` reads."""
+        return self._replace(attributes=to_json(dict(self.attributes)).decode())  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

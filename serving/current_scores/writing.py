@@ -9,10 +9,8 @@ of the score gets a point whenever people would see another one.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
-
-from pydantic_core import to_json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from features.clock import HOUR
 from serving.current_scores.records import CurrentScore
@@ -38,7 +36,7 @@ RESCORE = "rescore"
 # Points by which a score must have moved since the last decision about the lead to be one itself. Leads that
 # could be called are ranked by every point; of the many others each day's ageing would fill the log.
 _STEPS, _STEP = {"A": 1, "B": 1}, 5
-_COLUMNS = tuple(each.name for each in fields(CurrentScore))
+_COLUMNS = CurrentScore._fields
 
 
 def _writes(table: str, key: Sequence[str]) -> DriverStatement:
@@ -118,15 +116,14 @@ def write_scores(connection: Connection, update: ScoreUpdate, hooks: Sequence[On
     pairs = [(before.get((each.current.tenant, each.current.lead_id)), each) for each in ordered]
     # A score as of a later moment than this one is there already: another worker was faster.
     pairs = [pair for pair in pairs if pair[0] is None or pair[0].as_of <= pair[1].current.as_of]
-    pairs, logged = _log_changes(connection, pairs, update.read_at)
-    changes = [(earlier, each.current) for earlier, each in pairs]
+    changes, logged = _log_changes(connection, pairs, update.read_at)
     _write(connection, changes)
     remove_queued(connection, update.queued)
     _remove(connection, update.gone)
-    # Nobody is called by another model than the default one, nor hears of its scores.
-    changes = [change for change in changes if not change[1].model]
-    _remember(connection, changes)
-    _close(connection, changes, update.gone)
+    # Nobody is called by another model than the default one.
+    own = [change for change in changes if not change[1].model]
+    _remember(connection, own)
+    _close(connection, own, update.gone)
     for earlier, current in changes:
         if _has_moved(earlier, current):
             for hook in hooks:
@@ -147,8 +144,7 @@ def _scores_before(
         for statement in [_BEFORE_NAMED if model else _BEFORE]
         for row in statement.rows(connection, tenant, model, among=lead_ids)
     )
-    scores = (CurrentScore.from_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
-    return {(score.tenant, score.lead_id): score for score in scores}
+    return {(score.tenant, score.lead_id): score for score in map(CurrentScore.from_values, rows)}
 
 
 _BEFORE, _BEFORE_NAMED = (
@@ -161,8 +157,8 @@ _BEFORE, _BEFORE_NAMED = (
 
 def _log_changes(
     connection: Connection, pairs: Sequence[tuple[CurrentScore | None, ScoredLead]], read_at: float
-) -> tuple[list[tuple[CurrentScore | None, ScoredLead]], int]:
-    """The pairs with the numbers of their decisions, new ones where they changed; how many were logged."""
+) -> tuple[list[tuple[CurrentScore | None, CurrentScore]], int]:
+    """The scores with the numbers of their decisions, new ones where they changed; how many were logged."""
     changed = [
         (place, each.decide, each.current)
         for place, (before, each) in enumerate(pairs)
@@ -176,8 +172,7 @@ def _log_changes(
     ]
     numbers = dict(zip((place for place, *_ in changed), add_decisions(connection, entries), strict=True))
     numbered = [
-        (before, replace(each, current=_numbered(before, each, numbers.get(place))))
-        for place, (before, each) in enumerate(pairs)
+        (before, _numbered(before, each, numbers.get(place))) for place, (before, each) in enumerate(pairs)
     ]
     return numbered, len(changed)
 
@@ -189,7 +184,7 @@ def _numbered(before: CurrentScore | None, scored: ScoredLead, decision: int | N
     if decision is None and before is not None and scored.decide is not None:
         decision, points = before.decision_id, before.decided_points
     changed_at = current.as_of if before is None or _looks_different(before, current) else before.changed_at
-    return replace(current, decision_id=decision, decided_points=points, changed_at=changed_at)
+    return current._replace(decision_id=decision, decided_points=points, changed_at=changed_at)
 
 
 def _is_decision(before: CurrentScore | None, current: CurrentScore) -> bool:
@@ -227,15 +222,10 @@ def _has_moved(before: CurrentScore | None, current: CurrentScore) -> bool:
 
 
 def _write(connection: Connection, changes: Sequence[tuple[CurrentScore | None, CurrentScore]]) -> None:
-    rows = [_values(current) for _, current in changes]
+    rows = [current.values for _, current in changes]
     if rows:
         statement = _WRITE_NAMED if changes[0][1].model else _WRITE
         statement.execute_many(connection, rows)
-
-
-def _values(score: CurrentScore) -> tuple[Any, ...]:
-    values = {name: getattr(score, name) for name in _COLUMNS}
-    return tuple((values | {"attributes": to_json(score.attributes).decode()}).values())
 
 
 def _remember(connection: Connection, changes: Iterable[tuple[CurrentScore | None, CurrentScore]]) -> None:

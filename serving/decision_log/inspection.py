@@ -7,11 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import SQLAlchemyError
-
 from features.redaction import without_secrets
-from serving.decision_log.database import log_url
 from serving.decision_log.settings import OFF, LogError
 
 _SOUND = "ok"
@@ -39,6 +35,12 @@ def describe_log(place: str) -> str:
 
 
 def _describe_server(place: str) -> str:
+    # A file is looked at without them.
+    from sqlalchemy import create_engine, text  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from serving.decision_log.database import log_url  # noqa: PLC0415
+
     address = without_secrets(place)
     try:
         engine = create_engine(log_url(place))

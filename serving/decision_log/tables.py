@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    Computed,
     Double,
     Index,
     Integer,
@@ -274,10 +275,11 @@ ERASED_LEADS = Table(
 LEAD_EVENTS = Table(
     "lead_events",
     METADATA,
+    # The events of a lead lie together, by kind: on SQLite in the table itself, which has no other order.
+    Column("subject", Text, primary_key=True),
     Column("tenant", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
     Column("event_id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("subject", Text, nullable=False),
     Column("other", Text),
     Column("occurred_at", BigInteger),
     Column("known_at", BigInteger, nullable=False),
@@ -285,8 +287,9 @@ LEAD_EVENTS = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("origin", SmallInteger, nullable=False),
     Column("removed_at", BigInteger),
-    Index("events_of_a_subject", "subject", "tenant", "received_at"),
+    UniqueConstraint("tenant", "event_id", name="event_ids"),
     _partial_index("events_by_other", ("other", "tenant"), "other IS NOT NULL"),
+    sqlite_with_rowid=False,
 )
 # Leads that are not taken in again, as a keyed hash: they were erased, or do not consent since ``known_at``.
 FORGOTTEN_LEADS = Table(
@@ -332,6 +335,9 @@ SCORE_QUEUE = Table(
 #   state: open, dormant (older or silent for longer than any lead in training), closed, or unscorable
 #   problem: the code why a lead is unscorable
 #   attributes: its plain and overwritten attributes as a JSON object
+_SEARCH_TEXT = (
+    """lower(name || '\n' || lead_id || '\n' || coalesce(account_id, '') || '\n' || coalesce(owner, ''))"""
+)
 
 
 def _score_columns(*, by_model: bool = False) -> tuple[Column[Any], ...]:
@@ -367,10 +373,13 @@ def _score_columns(*, by_model: bool = False) -> tuple[Column[Any], ...]:
     )
 
 
+#   search_text: what a list is searched by, computed by the database; on SQLite the index by probability has
+#   it, too, and PostgreSQL has an index of its trigrams where it knows them
 CURRENT_SCORES = Table(
     "current_scores",
     METADATA,
     *_score_columns(),
+    Column("search_text", Text, Computed(_SEARCH_TEXT)),
     Index("current_scores_by_probability", "tenant", "state", "probability", "lead_id"),
     Index("current_scores_by_owner", "tenant", "state", "owner"),
     _partial_index("current_scores_of_account", ("account_id", "tenant"), "account_id IS NOT NULL"),

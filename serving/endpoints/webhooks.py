@@ -111,8 +111,8 @@ def _items(
     for each in mapped:
         if isinstance(each, MappedEvent):
             result = next(pending)
-            error = getattr(result, "error", None)
-            yield WebhookItem(item=each.path, id=result.id, status=result.status, error=error)
+            values = dict(result)
+            yield WebhookItem(item=each.path, **{"error": None, **values})
         elif each.is_ignored:
             yield WebhookItem(item=each.path, id=None, status="ignored", error=None)
         else:

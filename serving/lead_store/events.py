@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from itertools import compress
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -63,11 +64,11 @@ def add_events(
     lock_against_erasure(connection)
     forgotten = _forgotten(connection, rows, consents, tenant, received_at)
     # Nearly always all of them are new, and to ask first would take half as long again.
-    new = [row for row in rows if row.content == REFUSED or forgotten.isdisjoint(row.lead_ids)]
+    is_new = [not forgotten or row.content == REFUSED or forgotten.isdisjoint(row.lead_ids) for row in rows]
+    new = list(compress(rows, is_new))
     with connection.begin_nested() as attempt:
         if _insert(connection, new, tenant, received_at) == sum(row.content != REFUSED for row in new):
-            inserted = set(map(id, new))
-            return ["accepted" if id(row) in inserted else "forgotten" for row in rows]
+            return ["accepted" if each else "forgotten" for each in is_new]
         attempt.rollback()
     return _add_unknown(connection, rows, forgotten, tenant, received_at)
 
@@ -77,7 +78,7 @@ def _insert(connection: Connection, rows: Iterable[EventRow], tenant: str, recei
     arrival = int(received_at)
     # In one order, so that no two writers wait for each other.
     ordered = sorted((row for row in rows if row.content != REFUSED), key=_event_id)
-    values = [(tenant, row.event_id, *row.values, arrival, BY_REST) for row in ordered]
+    values = [(tenant, *row, arrival, BY_REST) for row in ordered]
     added = ADD_EVENTS.execute_many(connection, values) if values else 0
     if added:
         queue_leads(connection, {lead_id for row in ordered for lead_id in row.lead_ids}, tenant)

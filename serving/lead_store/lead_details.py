@@ -24,6 +24,7 @@ OWNERS = (
     *("owner", "ownername", "leadowner", "accountowner", "contactowner", "ownerid", "hubspotownerid"),
     *("salesperson", "salesrep", "assignedto", "userid"),
 )
+_NAMES_AND_OWNERS = frozenset((*NAMES, *FIRST_NAMES, *LAST_NAMES, *OWNERS))
 # A name is for people to read in a list, and nobody looks for leads by longer values.
 _LONGEST = 200
 
@@ -78,7 +79,11 @@ def describe_lead(stored: StoredLead, as_of: int, activity: LeadActivity | None 
     """
     activity = LeadActivity.of(stored, as_of) if activity is None else activity
     attributes = _attributes(stored, as_of)
-    by_spelling = {_spelling(name): value for name, value in attributes.items() if not _is_empty(value)}
+    by_spelling = {
+        _spelling(name): value
+        for name, value in attributes.items()
+        if _spelling(name) in _NAMES_AND_OWNERS and not _is_empty(value)
+    }
     return LeadDetails(
         name=_name(by_spelling) or stored.lead_id,
         account_id=stored.account_id,
@@ -122,10 +127,9 @@ def _name(by_spelling: Mapping[str, Any]) -> str | None:
 
 
 def _first_text(by_spelling: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    if by_spelling.keys().isdisjoint(names):
-        return None
-    value = next((by_spelling[name] for name in names if name in by_spelling), None)
-    return None if value is None else str(value)[:_LONGEST]
+    # Most leads have none of these, and there are millions of them.
+    first = next((name for name in names if name in by_spelling), None) if by_spelling else None
+    return None if first is None else str(by_spelling[first])[:_LONGEST]
 
 
 @lru_cache(maxsize=1_000)

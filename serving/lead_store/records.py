@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 EventKind = Literal["lead", "touchpoint", "transition", "attribute", "account", "merge", "consent"]
 EventStatus = Literal["accepted", "duplicate", "key_conflict", "forgotten"]
@@ -13,8 +12,7 @@ ALWAYS_KNOWN = -2_208_902_400
 REFUSED, CONSENTED = '{"consent":false}', '{"consent":true}'
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(NamedTuple):
     """An event as the store holds it, see ``serving.decision_log.tables``.
 
     Attributes:
@@ -38,7 +36,7 @@ class EventRow:
     @property
     def values(self) -> tuple[Any, ...]:
         """All that tells it from another event."""
-        return (self.kind, self.subject, self.other, self.occurred_at, self.known_at, self.content)
+        return self[1:]
 
     @property
     def lead_ids(self) -> tuple[str, ...]:

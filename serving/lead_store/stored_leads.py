@@ -30,7 +30,12 @@ ALL = 2**62
 KINDS_OF_COLLEAGUES = ("touchpoint", "transition")
 _KINDS_OF_EVENTS = (*KINDS_OF_COLLEAGUES, "attribute")
 _COLUMNS = "kind, subject, other, occurred_at, known_at, content, removed_at, event_id"
-_OF_LEADS = ListStatement(f"SELECT {_COLUMNS} FROM lead_events WHERE tenant = ? AND subject IN {{values}}")  # noqa: S608
+_OF_SUBJECTS = ListStatement(f"SELECT {_COLUMNS} FROM lead_events WHERE tenant = ? AND subject IN {{values}}")  # noqa: S608
+# The same without the kinds of which a lead has many.
+OTHER_THAN_EVENTS = ListStatement(
+    f"SELECT {_COLUMNS} FROM lead_events WHERE tenant = ? AND kind NOT IN {KINDS_OF_COLLEAGUES} "  # noqa: S608
+    "AND subject IN {values}"
+)
 _POINTING_AT = ListStatement(
     "SELECT DISTINCT kind, subject FROM lead_events WHERE tenant = ? AND other IN {values}"
 )
@@ -286,8 +291,20 @@ def read_stored_leads(connection: Connection, lead_ids: Iterable[str], tenant: s
         All that the leads are read out of, at whatever moment.
     """
     rows = StoredRows()
-    read_rows_around(connection, lead_ids, tenant, rows, rows.add)
+
+    def read(leads: set[str], accounts: set[str]) -> None:
+        rows.add(rows_of(_OF_SUBJECTS, connection, tenant, leads, accounts))
+
+    read_rows_around(connection, lead_ids, tenant, rows, read)
     return rows
+
+
+def rows_of(
+    statement: ListStatement, connection: Connection, tenant: str, leads: set[str], accounts: set[str]
+) -> list[tuple[Any, ...]]:
+    """The rows of a statement about subjects that are of some leads or some accounts; ids may be the same."""
+    rows = statement.rows(connection, tenant, among=leads | accounts)
+    return [row for row in rows if row[1] in (accounts if row[0] == "account" else leads)]
 
 
 def read_rows_around(
@@ -295,11 +312,14 @@ def read_rows_around(
     lead_ids: Iterable[str],
     tenant: str,
     rows: StoredRows,
-    add: Callable[[Sequence[tuple[Any, ...]]], object],
+    read: Callable[[set[str], set[str]], object],
 ) -> None:
-    """Read what ``read_stored_leads`` reads; ``add`` gets the rows, and adds leads and merges to ``rows``."""
-    read, wanted = set[str](), set(lead_ids)
-    add([row for row in _OF_LEADS.rows(connection, tenant, among=wanted) if row[0] != "account"])
+    """Read what ``read_stored_leads`` reads.
+
+    ``read`` is called with leads and accounts, and adds their rows; leads and merges to ``rows``.
+    """
+    known, wanted = set[str](), set(lead_ids)
+    read(wanted, set())
     accounts = {
         each.account_id
         for versions in rows.versions.values()
@@ -309,16 +329,15 @@ def read_rows_around(
     # Of the leads of an account their own accounts are not asked for: they may have had others before.
     pointed_at, account_rows = wanted | accounts, accounts
     while wanted:
-        read |= wanted
+        known |= wanted
         linked = {
             subject
             for kind, subject in _POINTING_AT.rows(connection, tenant, among=pointed_at)
             if kind == "merge" or (kind == "lead" and account_rows)
         }
-        wanted = (linked | {merge.merged_into for merge in rows.merges}) - read
+        wanted = (linked | {merge.merged_into for merge in rows.merges}) - known
         if wanted or account_rows:
-            events = _OF_LEADS.rows(connection, tenant, among=wanted | account_rows)
-            add([row for row in events if row[1] in (account_rows if row[0] == "account" else wanted)])
+            read(wanted, account_rows)
         pointed_at, account_rows = wanted, set()
 
 

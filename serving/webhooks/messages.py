@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from features.clock import DAY, to_datetime
 from serving.decision_log.tables import DECISIONS
+from serving.settings import DEFAULT_MODEL
 from serving.webhooks.outbox import NewMessage, add_messages
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ScoreFigures:
     insufficient: str | None = None
     decision_id: int | None = None
     created_at: int | None = None
+    model: str = ""
 
     @classmethod
     def of(cls, score: Any) -> ScoreFigures:
@@ -102,15 +104,15 @@ class WebhookWriter:
 
     Args:
         subscriptions: Who is told of what.
-        find_model: The model in charge, which gives the reasons of decisions that were logged without; None
-            while there is none. Default: there never is.
+        find_model: The model in charge under a name, "" for the default one, which gives the reasons of
+            decisions that were logged without; None while there is none. Default: there never is.
         find_plan: The hand-over plan as it is now, which knows the teams of an owner; None without one.
     """
 
     def __init__(
         self,
         subscriptions: Iterable[Subscription],
-        find_model: Callable[[], ConversionModel | None] = lambda: None,
+        find_model: Callable[[str], ConversionModel | None] = lambda _: None,
         find_plan: Callable[[], HandoverPlan | None] = lambda: None,
     ) -> None:
         self._subscriptions = tuple(subscriptions)
@@ -123,7 +125,7 @@ class WebhookWriter:
         due = [
             (subscription, kind)
             for subscription in self._subscriptions
-            if _is_of(subscription, new.tenant)
+            if _is_of(subscription, new.tenant) and (new.model or DEFAULT_MODEL) in subscription.models
             for kind in score_events(old, new, subscription.jump)
             if kind in subscription.events and _has_grade(subscription, kind, new.grade)
         ]
@@ -132,9 +134,10 @@ class WebhookWriter:
         data = {
             "lead_id": new.lead_id,
             "tenant": new.tenant,
+            "model": new.model or DEFAULT_MODEL,
             **new.figures,
             "before": old and old.figures,
-            "reasons": self._reasons(connection, new.decision_id),
+            "reasons": self._reasons(connection, new.decision_id, new.model),
             "decision": new.decision_id,
         }
         now = time.time()
@@ -184,14 +187,14 @@ class WebhookWriter:
         ]
         add_messages(connection, messages, now, received_at)
 
-    def _reasons(self, connection: Connection, decision_id: int | None) -> list[dict[str, Any]]:
+    def _reasons(self, connection: Connection, decision_id: int | None, name: str) -> list[dict[str, Any]]:
         """The first reasons of a decision: as it was logged, or by its own model if that is in charge."""
         names = ("reasons", "row", "lead_id", "as_of", "model_version")
         query = select(*(DECISIONS.c[name] for name in names)).where(DECISIONS.c.id == decision_id)
         decision = connection.execute(query).mappings().first()
         if decision is None:
             return []
-        model = self._find_model()
+        model = self._find_model(name)
         if decision["reasons"] is not None or model is None or model.version != decision["model_version"]:
             return _texts(decision["reasons"])
         row = json.loads(decision["row"])

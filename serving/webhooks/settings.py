@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from features.clock import DAY, parse_duration
 from features.suggestions import suggest
 from features.toml_lines import nearest_line
-from serving.settings import WEBHOOKS
+from serving.settings import DEFAULT_MODEL, WEBHOOKS
 from serving.webhooks.mapping import EventRule, Mapper, MappingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 EventType = Literal[
     "score.grade_entered", "score.jumped", "score.stale", "lead.handed_over", "outcome.recorded"
@@ -61,6 +61,7 @@ class Subscription:
         grades: The grades whose entry counts, and of whose leads hand-overs are told; empty means all.
         jump: How many points a score has to move, either way, for ``score.jumped``.
         tenant: Whose leads; "" means all.
+        models: The names of the models whose scores are told; hand-overs and outcomes are of no single model.
         allow_private: Whether the address may be one of a private network, and http.
         attempts: After how many attempts a message is given up.
         gives_up_after: After how many seconds.
@@ -74,6 +75,7 @@ class Subscription:
     grades: frozenset[str] = frozenset()
     jump: int = _JUMP
     tenant: str = ""
+    models: frozenset[str] = frozenset({DEFAULT_MODEL})
     allow_private: bool = False
     attempts: int = _ATTEMPTS
     gives_up_after: int = _GIVES_UP_AFTER
@@ -124,6 +126,7 @@ class _Outgoing(_Secret):
     grades: list[str] = []
     jump: int = Field(default=_JUMP, ge=1)
     tenant: str = ""
+    models: list[str] = Field(default=[DEFAULT_MODEL], min_length=1)
     allow_private: bool = False
     attempts: int = Field(default=_ATTEMPTS, ge=1)
     give_up_after: str = f"{_GIVES_UP_AFTER // DAY}d"
@@ -190,6 +193,18 @@ def find_subscription(settings: WebhookSettings, name: str) -> Subscription:
         msg = f"the file of webhooks has no [outgoing.{name}]{suggest(name, settings.outgoing)}"
         raise WebhookSettingsError(msg)
     return settings.outgoing[name]
+
+
+def check_models(settings: WebhookSettings, names: Collection[str]) -> None:
+    """Refuse a subscription to a model that the service does not have; ``names`` are those it has.
+
+    Raises:
+        WebhookSettingsError: A subscription names another one.
+    """
+    for subscription in settings.outgoing.values():
+        for name in sorted(subscription.models - set(names)):
+            msg = f"[outgoing.{subscription.name}] models: there is no model {name!r}{suggest(name, names)}"
+            raise WebhookSettingsError(msg)
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
@@ -266,6 +281,7 @@ def _subscription(name: str, table: _Outgoing, environment: Mapping[str, str], p
         frozenset(table.grades),
         table.jump,
         table.tenant,
+        frozenset(table.models),
         table.allow_private,
         table.attempts,
         gives_up_after,

@@ -42,8 +42,10 @@ from models import metrics
 from models.grades import from_capacity
 from models.metrics import Interval
 from models.model_card import ModelCard
-from training.analysis.inputs import ReportInput, ReportSettings
-from training.data.dataset import IngestSummary, compute_feature_rows
+from training.analysis.inputs import ReportInput, ReportSettings, report_input
+from training.config.settings import TrainingConfig
+from training.data.dataset import IngestSummary, compute_feature_rows, from_history
+from training.pipeline.fit_model import train_model
 
 NULL_KINDS = ("nothing", "leads", "activity", "mix", "seasons")
 POWER_KINDS = ("channel", "offer", "week")
@@ -277,6 +279,13 @@ def _other_metrics(y: np.ndarray, p: np.ndarray) -> dict[str, float]:
         "brier": metrics.brier_score(y, p),
         "calibration_error": metrics.expected_calibration_error(y, p),
     }
+
+
+def learned_report_inputs(kind: str, seed: int, n: int = 2000) -> ReportInput:
+    """Everything a report of a company is made from; scores are by leadloop's own learner."""
+    dataset = from_history(simulate_company(kind, seed, n), RULE, SPEC)
+    fitted = train_model(dataset, TrainingConfig())
+    return report_input(fitted, fitted.model, seed, ReportSettings(SPEC, STAGES, hand_over="mql"))
 
 
 def report_inputs(kind: str, seed: int, n: int = 2000) -> ReportInput:

@@ -9,6 +9,9 @@ Each seed is another company: it draws which columns matter, how, and how rarely
 * ``clusters``: leads lie around prototypes in words and numbers, and each prototype has a rate of its own;
   on top the exclusive or of two groups of words; the mix of prototypes drifts from first lead to last;
 * ``network``: a random network of two hidden layers over numbers and words;
+* ``smooth``: a sample of a Gaussian process over numbers, which is another one for each word;
+* ``rules``: fourteen overlapping rules of three conditions each, over counts and words;
+* ``needle``: 25 counts of which six matter, by two ratios and a product;
 * ``additive``: for contrast a world that the additive part of a model can say in full.
 
 In any of them the level of all leads can move: a new one each tenth of the time (``swing``), or a step from
@@ -234,6 +237,67 @@ def _network(random: np.random.Generator) -> Draw:
     return draw
 
 
+def _smooth(random: np.random.Generator) -> Draw:
+    columns, waves = int(random.integers(3, 7)), 200
+    frequencies = random.normal(size=(waves, columns)) / random.uniform(0.9, 1.8)
+    phases, heights = random.uniform(0, 2 * np.pi, waves), random.normal(size=waves)
+    by_source = random.normal(size=(len(SOURCES), waves)) * 0.4
+
+    def draw(random: np.random.Generator, times: Floats) -> tuple[pl.DataFrame, Floats]:
+        count = len(times)
+        z = random.normal(size=(count, columns)) * 0.8 + 0.6 * random.normal(size=(count, 1))
+        source = random.integers(len(SOURCES), size=count)
+        raw = (np.cos(z @ frequencies.T + phases) * (heights + by_source[source])).sum(axis=1)
+        return _frame(np.round(np.exp(z), 3), source=(SOURCES, source)), raw
+
+    return draw
+
+
+def _rules(random: np.random.Generator) -> Draw:
+    columns = int(random.integers(6, 10))
+    loadings = random.uniform(0.3, 1.0, columns)
+    rules = [
+        (
+            random.choice(columns, 2, replace=False),
+            random.uniform(0.5, 4.5, 2),
+            random.random(2) < 0.5,
+            random.random(len(SOURCES)) < 0.5,
+            random.normal(),
+        )
+        for _ in range(14)
+    ]
+
+    def draw(random: np.random.Generator, times: Floats) -> tuple[pl.DataFrame, Floats]:
+        count = len(times)
+        x = _touchpoints(random, count, loadings, 1.0)
+        source, where = random.integers(len(SOURCES), size=count), random.integers(len(REGIONS), size=count)
+        raw = np.zeros(count)
+        for at, limits, above, words, height in rules:
+            raw += height * ((x[:, at] > limits) == above).all(axis=1) * words[source]
+        return _frame(x, source=(SOURCES, source), region=(REGIONS, where)), raw
+
+    return draw
+
+
+def _needle(random: np.random.Generator) -> Draw:
+    columns = 25
+    loadings = random.uniform(0.0, 0.9, columns)
+    first, second, third, fourth, fifth, sixth = random.choice(columns, 6, replace=False)
+    weights = random.normal(size=4)
+
+    def draw(random: np.random.Generator, times: Floats) -> tuple[pl.DataFrame, Floats]:
+        count = len(times)
+        x = _touchpoints(random, count, loadings, 0.8)
+        size = random.integers(3, size=count)
+        raw = weights[0] * np.abs(np.log((x[:, first] + 1) / (x[:, second] + 1)))
+        raw += 3 * weights[1] * x[:, third] / (x[:, third] + x[:, fourth] + 1) * (size - 1)
+        raw += 1.5 * np.sign(weights[2]) * _scores(x[:, fifth]) * _scores(x[:, sixth])
+        raw += 0.5 * weights[3] * (size == 2)
+        return _frame(x, size=(SIZES, size)), raw
+
+    return draw
+
+
 def _frame(x: Floats, **words: tuple[tuple[str, ...], NDArray[np.intp]]) -> pl.DataFrame:
     numbers = {f"n{place}": column for place, column in enumerate(x.T)}
     return pl.DataFrame(
@@ -247,5 +311,8 @@ _WORLDS: dict[str, Callable[[np.random.Generator], Draw]] = {
     "clusters": _clusters,
     "network": _network,
     "additive": _additive,
+    "smooth": _smooth,
+    "rules": _rules,
+    "needle": _needle,
 }
 KINDS = tuple(_WORLDS)

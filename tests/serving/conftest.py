@@ -139,8 +139,12 @@ class ByHand:
         ordered = tuple(sorted(reasons, key=lambda reason: -abs(reason.contribution)))
         return Explanation(self.score(row, lead_id, as_of), self.base, ordered, self._parts(row))
 
-    def score_parts(self, rows):
-        return [self._parts(row) for row in rows.select(self.features.names).iter_rows(named=True)]
+    def score_with_parts(self, row, lead_id, as_of):
+        return self.score(row, lead_id, as_of), self._parts(row)
+
+    def score_many_with_parts(self, rows):
+        named = rows.iter_rows(named=True)
+        return [(score, self._parts(row)) for score, row in zip(self.score_many(rows), named, strict=True)]
 
     def _parts(self, row):
         weights = np.array([[_weight(value) for value in (row[name] for name in self.features.names)]])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 import pytest
@@ -16,6 +18,7 @@ from serving.background_scorer import LEASE_SECONDS, RESCORE_AFTER, BackgroundSc
 from serving.current_scores import writing
 from serving.current_scores.reading import find_score, read_page
 from serving.current_scores.records import ScoreFilter
+from serving.decision_log import database
 from serving.decision_log.leases import take_lease
 from serving.decision_log.score_queue import queue_all_leads, queue_length
 from serving.decision_log.settings import LogSettings, LogUnavailable
@@ -321,7 +324,7 @@ def test_many_leads_are_scored_together_as_they_are_alone(store, monkeypatch):
     store.run()
     without = {"decision_id": None, "scored_at": 0}
     for each, score in first.items():
-        assert replace(store.find(each), **without, changed_at=0) == replace(score, **without, changed_at=0)
+        assert store.find(each)._replace(**without, changed_at=0) == score._replace(**without, changed_at=0)
 
 
 def test_a_closed_lead_that_is_opened_again_is_scored_again(store):
@@ -515,3 +518,39 @@ def test_a_process_that_dies_after_its_scores_and_before_the_queue_logs_nothing_
     assert store.waiting() == 0
     if store.find("a").points == before.points:
         assert counts(store) == [1, 1, 1, 1]
+
+
+def test_a_database_that_cannot_be_written_for_a_while_keeps_what_waits_and_scoring_goes_on(
+    tmp_path, by_hand, monkeypatch
+):
+    place = str(tmp_path / "decisions.db")
+    monkeypatch.setattr(background_scorer, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(background_scorer, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    writer = GroupCommitWriter(LogSettings(place))
+    wait_until(lambda: writer.available)
+    scorer = Scorer(by_hand)
+    background = BackgroundScorer(writer, lambda: scorer)
+    store = Store(writer, scorer, background)
+    store.add(lead("a"), visit("a", "v1"))
+    with closing(sqlite3.connect(place, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        background.start()
+        wait_until(lambda: not writer.available)
+        assert (store.find("a"), store.waiting()) == (None, 1)
+        other.execute("ROLLBACK")
+        wait_until(lambda: store.waiting() == 0)
+    current = store.find("a")
+    assert current.probability == store.expected("a", current.as_of).probability
+    background.close()
+    writer.close()
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + 30
+    while True:
+        with suppress(LogUnavailable):
+            if holds():
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -7,6 +7,7 @@ random other lead: indirect standardisation (Breslow and Day 1987) with the mode
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from scipy.special import expit
 
 from features.clock import DAY
 from features.spec import FeatureSpec  # noqa: TC001  # a report is read back by its annotations
+from features.word_lists import fold_word
 from models.metrics import Interval  # noqa: TC001  # the same
 from training.analysis.not_applicable import NotApplicable
 from training.analysis.stage_entries import labels_from_creation
@@ -49,6 +51,12 @@ LABEL, LOG_ODDS, _EXPECTED = "leadloop.label", "leadloop.log_odds", "leadloop.ex
 _EPSILON, _MIN_KNOWN = 1e-6, 0.8
 # Conversions, and leads without one, that a month needs to have an expectation of its own.
 _MIN_MONTHLY = 10
+# Numbers, and hashes or keys: eight hexadecimal digits or more, in groups or not.
+_CODE = re.compile(r"\d+|(?=.*\d)[0-9a-f]{8}[0-9a-f-]*", re.IGNORECASE)
+_NO_CHANNEL = frozenset({
+    "unknown", "unbekannt", "other", "others", "sonstige", "sonstiges", "andere", "none", "n/a", "(not set)",
+    "not set", "(none)", "(direct)", "undefined", "autre", "autres", "otro", "otros", "outro", "outros",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,18 @@ def channels(inputs: ReportInput) -> Channels | NotApplicable:
         ),
         unknown=tuple(sorted(set(costs) - names)),
     )
+
+
+def has_codes(breakdown: ChannelBreakdown) -> bool:
+    """Whether most leads of a column came by names that only a machine reads, such as hashes and keys."""
+    named = [channel for channel in breakdown.channels if channel.name]
+    codes = sum(channel.leads for channel in named if _CODE.fullmatch(channel.name or ""))
+    return 2 * codes > sum(channel.leads for channel in named)
+
+
+def is_named(channel: Channel) -> bool:
+    """Whether leads came by one channel that has a name, and not by unknown or several ones."""
+    return channel.name is not None and not channel.pooled and fold_word(channel.name) not in _NO_CHANNEL
 
 
 def first_snapshots(inputs: ReportInput) -> pl.DataFrame:

@@ -27,6 +27,7 @@ from training.cli.options import (
     TextEncoding,
     Version,
     creatable_folder,
+    default_config,
     distinct_columns,
     model_folder,
     project_tracking,
@@ -39,6 +40,9 @@ from training.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from models.conversion import ConversionModel
+    from training.batch_scoring import ScoringOptions
+    from training.data.feature_table import FeatureTable
     from training.points.learned_table import LearnedScorecard
 
 # The severities of findings, as `training.leakage.column_checks` has them: --help needs no Polars.
@@ -142,6 +146,13 @@ def score(
     leads: Leads = None,
     encoding: TextEncoding = None,
     config: ConfigFile = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Score a table of features: a file, or a table of the configured database.",
+            metavar="TABLE|FILE",
+        ),
+    ] = None,
     explain: Annotated[int, typer.Option(help="Number of reasons per lead, in words.", metavar="N")] = 0,
     *,
     parts: Annotated[
@@ -168,9 +179,6 @@ def score(
     workers: Annotated[
         int, typer.Option(help="Processes that score parts of a history at the same time.", min=1)
     ] = 1,
-    engine: Annotated[
-        Engine, typer.Option(help="What computes: this machine, or a Spark session.")
-    ] = "polars",
     parts_dir: Annotated[
         Path | None,
         typer.Option(
@@ -180,48 +188,26 @@ def score(
             callback=readable_path,
         ),
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="What computes: this machine, or a Spark session.")
+    ] = "polars",
     lang: Lang = "en",
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Score a file of leads, or the open leads of a history."""
-    if parts_dir is None:
-        _require_leads(leads, config)
-    elif leads is not None or config is not None:
-        usage_error("--parts-dir replaces --leads and --config; leave them out")
-    folder = resolve_model_dir(model, project)
+    """Score a file of leads, the open leads of a history, or features that a warehouse computed."""
+    sources: dict[str, object] = {"--leads": leads, "--parts-dir": parts_dir, "--features": features}
+    _require_one_source(sources, config)
+    many: dict[str, object] = {"--workers": workers > 1}
+    _refuse_beside("--parts-dir", parts_dir, {"--config": config})
+    _refuse_beside("--features", features, many)
+    of_files = sources | {"--encoding": encoding, "--contributions": contributions} | many
+    _refuse_beside("--engine spark", engine == "spark", of_files)
     if engine == "spark":
-        refused = {"--leads": leads, "--parts-dir": parts_dir, "--encoding": encoding}
-        _require_spark_options(out, refused | {"--contributions": contributions}, workers)
-        from training.config.settings import load_config
-        from training.spark.session import open_spark_session, write_spark_table
-        from training.spark.spark_history import read_spark_history
+        _require_spark_target(out)
+    folder = resolve_model_dir(model, project)
+    from training.batch_scoring import ScoringOptions, score_feature_table, score_flat, score_history
 
-        settings = load_config(config or Path("leadloop.toml"))
-        quarantine = settings.quarantine.file or out.with_name(f"{out.stem}.quarantine.csv")
-        carried = distinct_columns(with_)
-        with show_progress("scoring") as say:
-            say("Spark cuts the history into parts and reads them")
-            history = read_spark_history(
-                open_spark_session(), settings, folder, carried, quarantine_file=quarantine
-            )
-            rows = history.scores(explain, lang, fit_and_engagement=parts, dates=dates)
-            say("Spark scores the parts")
-            count = write_spark_table(
-                rows.orderBy(rows.log_odds.desc_nulls_last()) if best_first else rows, out
-            )
-            history.unpersist()
-        for line in (*history.notices, *history.in_words(count, out)):
-            print_status(line)
-        print_result({"leads": count, "unreadable": len(history.quarantine), "out": str(out)}, json_)
-        return
-    from models.artifact import load as load_model
-    from training.batch_scoring import ScoringOptions, score_flat, score_history
-    from training.config.settings import load_config
-    from training.part_scoring import score_part_folders
-    from training.worker_pool import Workers
-
-    loaded = load_model(folder)
     options = ScoringOptions(
         out,
         explain,
@@ -233,9 +219,20 @@ def score(
         best_first=best_first,
         dates=dates,
     )
+    if engine == "spark":
+        _score_on_spark(folder, config, options, json_)
+        return
+    from models.artifact import load as load_model
+    from training.config.settings import load_config
+    from training.part_scoring import score_part_folders
+    from training.worker_pool import Workers
+
+    loaded = load_model(folder)
     with show_progress("scoring") as say:
         if parts_dir is not None:
             scored = score_part_folders(loaded, parts_dir, options, say, Workers(workers, folder))
+        elif features is not None:
+            scored = score_feature_table(loaded, _feature_table(features, config, loaded), options, say)
         elif leads is not None:
             scored = score_flat(loaded, leads, options, say)
         else:
@@ -245,17 +242,6 @@ def score(
         print_status(line)
     print_next(f"leadloop push CRM --scores {out} shows what it would send to your CRM")
     print_result(scored.to_dict() | {"out": str(out)}, json_)
-
-
-def _require_spark_options(out: Path, refused: Mapping[str, object], workers: int) -> None:
-    """Refuse the options of ``score`` that speak of files or processes of this machine."""
-    named = [
-        name for name, value in {**refused, "--workers": workers if workers > 1 else None}.items() if value
-    ]
-    if named:
-        usage_error(f"--engine spark reads the tables of a configuration; leave {named[0]} out")
-    if out.suffix in {".csv", ".txt", ".tsv"}:
-        usage_error("Spark writes a folder that ends in .parquet, or a table; give --out such a name")
 
 
 def parts(
@@ -292,6 +278,62 @@ def parts(
         print_status(line)
     print_next(f"leadloop score --parts-dir {out} --out scores.parquet --workers 2")
     print_result(cut.to_dict() | {"out": str(out)}, json_)
+
+
+def _refuse_beside(option: str, value: object, others: Mapping[str, object]) -> None:
+    """Refuse an option that has a value beside others that it would not follow."""
+    named = [name for name, other in others.items() if other]
+    if value and named:
+        usage_error(f"{option} does not go with {named[0]}; leave one of them out")
+
+
+def _require_spark_target(out: Path) -> None:
+    if out.suffix in {".csv", ".txt", ".tsv"}:
+        usage_error("Spark writes a folder that ends in .parquet, or a table; give --out such a name")
+
+
+def _score_on_spark(model: Path, config: Path | None, options: ScoringOptions, json_: Json) -> None:
+    """Score the open leads of a history by a Spark session."""
+    from training.config.settings import load_config
+    from training.spark.session import open_spark_session, write_spark_table
+    from training.spark.spark_history import read_spark_history
+
+    settings = load_config(config or Path("leadloop.toml"))
+    out = options.out
+    quarantine = settings.quarantine.file or out.with_name(f"{out.stem}.quarantine.csv")
+    with show_progress("scoring") as say:
+        say("Spark cuts the history into parts and reads them")
+        history = read_spark_history(
+            open_spark_session(), settings, model, options.carried, quarantine_file=quarantine
+        )
+        rows = history.scores(
+            options.reasons, options.lang, fit_and_engagement=options.parts, dates=options.dates
+        )
+        say("Spark scores the parts")
+        ordered = rows.orderBy(rows.log_odds.desc_nulls_last()) if options.best_first else rows
+        count = write_spark_table(ordered, out)
+        history.unpersist()
+    for line in (*history.notices, *history.in_words(count, out)):
+        print_status(line)
+    print_result({"leads": count, "unreadable": len(history.quarantine), "out": str(out)}, json_)
+
+
+def _feature_table(place: str, config: Path | None, model: ConversionModel) -> FeatureTable:
+    """The table of a model's features: a file, or a table of the database of the configured leads."""
+    from training.data.feature_table import find_feature_table, open_feature_table
+
+    settings = default_config(config)
+    database = None if settings is None or settings.leads is None else settings.leads.database
+    return open_feature_table(find_feature_table(place, database), model.features)
+
+
+def _require_one_source(sources: Mapping[str, object], config: Path | None) -> None:
+    """Refuse a command that more than one option tells which leads to read, or nothing does."""
+    named = [name for name, value in sources.items() if value is not None]
+    if len(named) > 1:
+        usage_error(f"{named[0]} replaces {named[1]}; leave one of them out")
+    if not named:
+        _require_leads(None, config)
 
 
 def _require_leads(leads: Path | None, config: Path | None) -> None:
@@ -517,6 +559,15 @@ def report(
             callback=writable_path,
         ),
     ] = None,
+    monitor: Annotated[
+        Path | None,
+        typer.Option(
+            help="Show the verdict in this file of monitor --json. Default: monitor.json in the folder.",
+            metavar="FILE",
+            callback=readable_path,
+            show_default=False,
+        ),
+    ] = None,
     json_: Json = None,
 ) -> None:
     """Write the report of a run again: in German, its board page alone, its tables, or what changed."""
@@ -545,7 +596,7 @@ def report(
     if board or out is not None or (xlsx, since, email) == (None, None, None):
         page = out or run / ("board.html" if board else "report.html")
         with show_progress("writing the report"):
-            page = rerender_report(run, page, lang, board=board)
+            page = rerender_report(run, page, lang, board=board, monitor=monitor)
         written["report"] = str(page)
         print_status(f"{'board page' if board else 'report'} written to {page}; open it in a browser")
     print_result(written | {"lang": lang}, json_)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
+from features.suggestions import suggest
 from training.progress import Step
 
 if TYPE_CHECKING:
@@ -172,30 +172,74 @@ def report_errors() -> Iterator[None]:
         _OUTPUT.verbose = False
 
 
-# What Typer says of a value, in pydantic's words, and what is said instead.
-_VALUE_ERRORS = (
-    (r"Input should be a valid integer.*", "a whole number is needed"),
-    (r"Input should be a valid number.*", "a number is needed"),
-    (r"Input should be greater than or equal to (\S+)", r"at least \1 is needed"),
-    (r"Input should be less than or equal to (\S+)", r"at most \1 is possible"),
-    (r"Value error, ", ""),
-    (r"Input should be (?!a )(.+)", r"one of \1 is needed"),
-)
+# What is said of a value, by pydantic's name of what is wrong with it; Typer checks values with pydantic.
+_VALUE_ERRORS = {
+    "int_parsing": "a whole number is needed",
+    "int_type": "a whole number is needed",
+    "int_from_float": "a whole number is needed",
+    "float_parsing": "a number is needed",
+    "float_type": "a number is needed",
+    "finite_number": "a finite number is needed",
+    "bool_parsing": "yes or no is needed",
+    "greater_than_equal": "at least {ge} is needed",
+    "greater_than": "more than {gt} is needed",
+    "less_than_equal": "at most {le} is possible",
+    "less_than": "less than {lt} is possible",
+    "literal_error": "one of {expected} is needed",
+    "enum": "one of {expected} is needed",
+    "value_error": "{error}",
+}
 
 
 def _print_misuse(error: typer.TyperException) -> None:
     """Say what is wrong with the words of a command, and where its help is; nothing where that was shown."""
-    # A value that is wrong says what would be right; a name that is wrong sends the reader to the list.
-    named = isinstance(error, typer.BadParameter) and "Missing" not in error.format_message()
-    context = None if named else getattr(error, "ctx", None)
-    message = error.format_message()
-    if not message or type(error).__name__ == "NoArgsIsHelpError":
+    message = _misuse(error)
+    if not message:
         return
-    message = re.sub(r"^Invalid value for '?(?:'-\w' / ')?([^':]+)'?: ", r"\1: ", message)
-    for pattern, words in _VALUE_ERRORS:
-        message = re.sub(pattern, words, message, flags=re.DOTALL)
+    # A value that is wrong says what would be right; a name that is wrong sends the reader to the list.
+    is_value = isinstance(error, typer.BadParameter) and not _is_missing(error)
+    context = None if is_value else getattr(error, "ctx", None)
     hint = f" (`{context.command_path} --help` lists the options)" if context is not None else ""
-    print_error(f"{message[0].lower()}{message[1:].rstrip('.')}{hint}")
+    first = message[0] if message[1:2].isupper() else message[0].lower()
+    print_error(f"{first}{message[1:].rstrip('.')}{hint}")
+
+
+def _misuse(error: typer.TyperException) -> str:
+    """What is wrong, by the kind of the exception; empty where the help was shown instead."""
+    if isinstance(error, typer.BadParameter):
+        name = _parameter(error)
+        if _is_missing(error):
+            choices = getattr(getattr(error.param, "type_descriptor", None), "choices", None)
+            return f"{name} is missing" + (f"; name one of {', '.join(choices)}" if choices else "")
+        return f"{name}: {_wrong_value(error)}" if name else _wrong_value(error)
+    option, near = (getattr(error, name, None) for name in ("option_name", "possibilities"))
+    if hasattr(error, "possibilities"):
+        return f"there is no option {option}{suggest(str(option), near) if near else ''}"
+    if option is not None:
+        return f"{option} needs a value"
+    # What Typer raises where a group is called without a command has shown the help.
+    return "" if type(error).__name__ == "NoArgsIsHelpError" else error.format_message()
+
+
+def _is_missing(error: typer.BadParameter) -> bool:
+    """Whether an option or argument is missing, which is the only kind of these errors with a type."""
+    return hasattr(error, "param_type")
+
+
+def _parameter(error: typer.BadParameter) -> str:
+    """The longest name of the option or argument that an error is about; empty where none is known."""
+    if error.param is None:
+        return error.param_hint if isinstance(error.param_hint, str) else " / ".join(error.param_hint or ())
+    names = [name for name in error.param.opts if name.startswith("-")]
+    return max(names, key=len) if names else str(getattr(error.param, "metavar", None) or error.param.name)
+
+
+def _wrong_value(error: typer.BadParameter) -> str:
+    """What is wrong with a value: in words of ours where pydantic refused it, else as the command says it."""
+    refusals = getattr(error.__cause__, "errors", None)
+    first = refusals()[0] if callable(refusals) else {}
+    words = _VALUE_ERRORS.get(first.get("type", ""))
+    return error.message if words is None else words.format(**first.get("ctx", {}))
 
 
 def _print_traceback(error: Exception) -> None:

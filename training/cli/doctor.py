@@ -127,10 +127,10 @@ def _folder(folder: Path) -> Iterator[Diagnosis]:
 
 
 def _configuration(file: Path) -> Diagnosis:
-    from training.config.settings import load_config  # noqa: PLC0415 - --help needs no Polars
-
     if not file.is_file():
         return Diagnosis("configuration", "ok", "no leadloop.toml here; `leadloop init FILES...` drafts one")
+    from training.config.settings import load_config  # noqa: PLC0415 - a second, where there is a file
+
     try:
         load_config(file)
     except ValueError as error:

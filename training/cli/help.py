@@ -29,8 +29,29 @@ _DATA, _MODEL, _OUTPUT = "Data", "Model", "Output"
 _PANELS = {
     **dict.fromkeys(
         (
-            *("leads", "id_", "label", "time", "exclude", "positive", "negative", "encoding", "config"),
-            *("holdout", "from_log", "handed_over", "scores", "outcomes", "log", "tenant", "horizon"),
+            *(
+                "leads",
+                "features",
+                "id_",
+                "label",
+                "time",
+                "exclude",
+                "positive",
+                "negative",
+                "encoding",
+                "config",
+            ),
+            *(
+                "holdout",
+                "from_log",
+                "training_set",
+                "handed_over",
+                "scores",
+                "outcomes",
+                "log",
+                "tenant",
+                "horizon",
+            ),
         ),
         _DATA,
     ),
@@ -72,6 +93,13 @@ COMMAND_HELP = {
         _EVERY_DAY,
         ("leadloop parts --out parts", "leadloop score --parts-dir parts --workers 4 --out scores.parquet"),
     ),
+    "features": CommandHelp(
+        _EVERY_DAY,
+        (
+            "leadloop features --sql snowflake --out lead_features.sql",
+            "leadloop features --sql postgres --training-set --as-of 2026-11-30 --sample 0.05 --out set.sql",
+        ),
+    ),
     "leads": CommandHelp(
         _EVERY_DAY,
         (
@@ -81,7 +109,11 @@ COMMAND_HELP = {
     ),
     "push": CommandHelp(
         _EVERY_DAY,
-        ("leadloop push hubspot --scores scores.csv", "leadloop push hubspot --scores scores.csv --go"),
+        (
+            "leadloop push hubspot --scores scores.csv",
+            "leadloop push hubspot --scores scores.csv --go",
+            "leadloop push hubspot --from-log leadloop-out/decisions.db --sent sent.parquet --go",
+        ),
     ),
     "points": CommandHelp(
         _EVERY_DAY,

@@ -15,6 +15,7 @@ import typer
 
 from features.messages import Lang as Language
 from training.cli.console import usage_error
+from training.config.project_settings import configured_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -292,7 +293,6 @@ class SourceOptions:
             Config,
             FlatConfig,
             TrackingConfig,
-            configured_project,
             load_config,
         )
 
@@ -361,7 +361,6 @@ def default_config(config: Path | None) -> Config | None:
 def find_project(project: str | None, registry: str = "", *, draw: bool = True) -> Project:
     """The project of a command: ``project`` if named, else that of leadloop.toml or of this folder."""
     from models.project import resolve_project  # noqa: PLC0415 - --help needs none of it
-    from training.config.settings import configured_project  # noqa: PLC0415 - --help needs no Polars
 
     configured, _ = configured_project(Path("leadloop.toml"))
     return resolve_project(OUT, chosen=project or "", configured=configured, registry=registry, draw=draw)
@@ -369,7 +368,6 @@ def find_project(project: str | None, registry: str = "", *, draw: bool = True) 
 
 def project_tracking(project: str | None, *, draw: bool = True) -> Tracking:
     """The registry of a command that reads no sources, and its project; without ``draw`` maybe of none."""
-    from training.config.settings import configured_project  # noqa: PLC0415 - --help needs no Polars
     from training.registry.tracking import tracking  # noqa: PLC0415 - the same
 
     _, uri = configured_project(Path("leadloop.toml"))

@@ -1,15 +1,18 @@
 """The command that pushes scores to a CRM. Imports late, so that --help stays instant."""
 
-# ruff: noqa: PLC0415, PLR0913, TC001, TC003  # late imports; an option is a parameter; typer reads annotations
+# ruff: noqa: PLC0415, PLR0913, TC001  # late imports; an option is a parameter; typer reads annotations
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.cli.console import print_result, print_status
-from training.cli.options import Json, readable_path
+from training.cli.console import print_result, print_status, usage_error
+from training.cli.options import OUT, Json, existing_log, readable_path
 from training.crm.protocol import CrmName
 from training.crm.rest import Method
 
@@ -18,12 +21,44 @@ if TYPE_CHECKING:
     from training.crm.target import CrmTarget
 
 
+DEFAULT = "default"
+# Writes the newest decision about each lead of a log, by a model, to a file; says how many these are.
+WriteDecisions = Callable[[str, str, Path], int]
+
+
+def with_decisions(command: Callable[..., None], write: WriteDecisions) -> Callable[..., None]:
+    """The command for Typer, whose first parameter is ``write``: only the service's packages read its log."""
+    own = list(signature(command, eval_str=True).parameters.values())[1:]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        command(write, **values)
+
+    run.__signature__ = Signature(own)  # type: ignore[attr-defined]  # what Typer reads
+    run.__annotations__ = {option.name: option.annotation for option in own}
+    return run
+
+
 def push(
+    write: WriteDecisions,
     crm: Annotated[CrmName, typer.Argument(help="The CRM.")],
     *,
     scores: Annotated[
-        Path, typer.Option(help="What `leadloop score` wrote.", metavar="FILE", callback=readable_path)
-    ],
+        Path | None, typer.Option(help="What `leadloop score` wrote.", metavar="FILE", callback=readable_path)
+    ] = None,
+    from_log: Annotated[
+        str | None,
+        typer.Option(
+            "--from-log",
+            help="Instead of a file: the newest decision about each lead in this decision log.",
+            metavar="PLACE",
+            callback=existing_log,
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(help="With --from-log: a further model of the service, by its name.", metavar="NAME"),
+    ] = DEFAULT,
     url: Annotated[str | None, typer.Option(help="The CRM's address, https://HOST.", metavar="URL")] = None,
     map_: Annotated[
         list[str] | None,
@@ -73,6 +108,9 @@ def push(
     The access token is read from LEADLOOP_PUSH_TOKEN, or fetched for LEADLOOP_PUSH_CLIENT_ID. An interrupted
     push goes on where it stopped.
     """
+    file = _score_file(crm, scores, from_log, model, mapped=bool(map_))
+    if from_log is not None:
+        print_status(f"{write(from_log, model, file):,} decisions read from the log into {file}")
     from training.crm.push import plan
     from training.crm.rest import parse_body
     from training.crm.sent_scores import SentScores
@@ -90,7 +128,7 @@ def push(
         token_url,
         scope,
     )
-    planned = plan(target, scores, earlier, None if sent is None else SentScores(sent, step))
+    planned = plan(target, file, earlier, None if sent is None else SentScores(sent, step))
     if create_fields:
         _create_fields(target, planned, go=go)
     outcome = _send(target, planned) if go else planned
@@ -98,6 +136,22 @@ def push(
         print_status(text)
     print_result(outcome.to_dict(), json_)
     raise typer.Exit(outcome.exit_code)
+
+
+def _score_file(crm: str, scores: Path | None, log: str | None, model: str, *, mapped: bool) -> Path:
+    """The file of scores; one that is read from a log lies beside the journal of what was acknowledged."""
+    if (scores is None) == (log is None):
+        usage_error("name the scores: a file with --scores, or a decision log with --from-log")
+    if scores is not None:
+        if model != DEFAULT:
+            usage_error("--model goes with --from-log; a file holds the scores of one model")
+        return scores
+    if model != DEFAULT and not mapped:
+        usage_error(
+            f"name the fields of {model} with --map, as in --map {model}_probability=probability; "
+            "the usual ones hold the scores of the default model"
+        )
+    return OUT / f"decisions-{model}-{crm}.csv"
 
 
 def _create_fields(target: CrmTarget, planned: PushPlan, *, go: bool) -> None:

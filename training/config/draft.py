@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from features.ingest.column_extractions import find_extractions
 from features.ingest.mapping import table_stem
+from features.ingest.personal_columns import personal_notices
 from features.ingest.quarantine import SourceError
+from features.messages import join_items
 from features.suggestions import suggest
 from training.config.draft_text import render_flat_config, render_history_config, summarise
 from training.config.file_survey import profile_table
@@ -20,7 +23,7 @@ from training.config.source_tables import find_tables
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training.config.file_survey import FileProfile
+    from training.config.file_survey import FileProfile, StageOutcomes
     from training.config.history_draft import HistoryDraft
     from training.config.source_tables import SourceTable
 
@@ -131,12 +134,29 @@ def _draft_one_table(profile: FileProfile, folder: Path) -> ConfigDraft:
     if profile.path is None:
         return _infer([profile], folder)
     if profile.outcome is not None:
-        return ConfigDraft("", render_flat_config(profile, profile.outcome))
+        return _draft_flat(profile, profile.outcome)
     if (stages := profile.stage_outcomes or profile.checkbox_outcome) is not None:
-        return ConfigDraft("", render_flat_config(profile, stages.column, stages))
+        return _draft_flat(profile, stages.column, stages)
     if not profile.keys or len(profile.dates) < len({"created", "won"}):
         raise SourceError(_no_outcome_message(profile))
     return _infer([profile], folder)
+
+
+def _draft_flat(profile: FileProfile, label: str, stages: StageOutcomes | None = None) -> ConfigDraft:
+    """The draft of a flat export, and what was understood of it."""
+    order = profile.order
+    late = profile.post_outcome_columns(label, stages)
+    late = {name: why for name, why in late.items() if name not in {order, *profile.keys[:1]}}
+    extracted = find_extractions(profile.frame, profile.roles, {})
+    notices = (*extracted.notices, *personal_notices(profile.roles))
+    notices = tuple(notice for notice in notices if notice.values.get("column") not in late)
+    kept_out = join_items("comma", [repr(name) for name in late])
+    summary = (
+        f"{profile.name}: {profile.frame.height:,} rows; {label!r} is predicted.",
+        *([f"Kept out, because they come with the outcome or after it: {kept_out}."] if late else []),
+        *(f"Note: {notice}" for notice in notices),
+    )
+    return ConfigDraft("", render_flat_config(profile, label, extracted.roles, late, stages), summary)
 
 
 def _no_outcome_message(profile: FileProfile) -> str:

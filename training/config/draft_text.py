@@ -15,7 +15,7 @@ from training.config.horizon_draft import age_comment, horizon_comments
 from training.stats.learning_curve import describe_gain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from features.ingest.column_roles import ColumnRole
     from training.config.file_survey import FileProfile, StageOutcomes
@@ -255,18 +255,20 @@ def toml_value(value: Any, indent: int = 0) -> str:
     return _quoted(value) if isinstance(value, str) else str(value)
 
 
-def render_flat_config(profile: FileProfile, label: str, stages: StageOutcomes | None = None) -> str:
+def render_flat_config(
+    profile: FileProfile,
+    label: str,
+    roles: Iterable[ColumnRole],
+    late: Mapping[str, str],
+    stages: StageOutcomes | None = None,
+) -> str:
     """The draft of a flat export whose outcome is the column ``label``.
 
-    Where the column holds ``stages``, the draft names those that are an outcome.
+    Where the column holds ``stages``, the draft names those that are an outcome; ``late`` columns are kept
+    out, and ``roles`` say what the others were taken for.
     """
     keys = [key for key in profile.keys if key != label]
     order = profile.order
-    late = {
-        name: why
-        for name, why in profile.post_outcome_columns(label, stages).items()
-        if name not in {order, *keys[:1]}
-    }
     lines = [
         _HEAD,
         "",
@@ -283,7 +285,8 @@ def render_flat_config(profile: FileProfile, label: str, stages: StageOutcomes |
         *_excluded(late),
         "",
         *_role_comments(
-            [exclude_reserved(role) for role in profile.roles], {label, order or "", *keys[:1], *late}
+            [exclude_reserved(role) for role in roles if not _is_read_out_of(role, late)],
+            {label, order or "", *keys[:1], *late},
         ),
     ]
     return "\n".join(lines) + "\n"
@@ -296,6 +299,10 @@ def _flat_ends(stages: StageOutcomes | None) -> list[str]:
         f"positive = {_quoted(stages.won)}",
         f"negative = {_list(stages.lost)}   # {_of_others(stages)}",
     ]
+
+
+def _is_read_out_of(role: ColumnRole, columns: Container[str]) -> bool:
+    return role.extraction is not None and role.extraction.column in columns
 
 
 def _of_others(stages: StageOutcomes) -> str:

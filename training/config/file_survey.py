@@ -158,7 +158,8 @@ class FileProfile:
     def post_outcome_columns(self, label: str | None, stages: StageOutcomes | None = None) -> dict[str, str]:
         """The columns that seem to be filled only after the outcome, each with the reason."""
         names = [r.column for r in self.roles if r.used and r.column != label]
-        by_name = {name: why for name in names if (why := late_reason(name))}
+        texts = [r.column for r in self.roles if r.role == "text" or r.reason.key == "columns.unique"]
+        by_name = {name: why for name in (*names, *texts) if (why := late_reason(name))}
         if label is None:
             return by_name
         won = parse_outcome(self.frame[label], *((stages.won, stages.lost) if stages else ()))

@@ -33,6 +33,11 @@ _DEAL = re.compile(
     r"|^(deal_?)?(amount|value|betrag|auftragswert)$",
     re.IGNORECASE,
 )
+_NOTES = re.compile(
+    r"(^|[_\s-])(internal[_\s-]?)?(notes?|notizen?|comments?|kommentare?|bemerkung(en)?|anmerkung(en)?|remarks?"
+    r"|description|beschreibung)([_\s-]?(text|body|intern|__c))?$",
+    re.IGNORECASE,
+)
 _CHANGED = re.compile(
     r"modif|updat|chang|geändert|letzte|recent|latest|last(?!\s*_?-?name)|viewed|touched|next[_\s-]|nächste",
     re.IGNORECASE,
@@ -63,13 +68,19 @@ def late_reason(column: str, *, is_account: bool = False) -> str | None:
 
     >>> late_reason("is_converted"), late_reason("Contact owner"), late_reason("Last Name")
     ('it says the outcome itself', 'sales was given the lead', None)
+    >>> late_reason("Notes"), late_reason("Message")
+    ('people write into it at any time, names of persons too', None)
     """
     if _PERSON.search(column):
         return None
     if is_sync_stamp(column):
         return "the tool that copied the table wrote it"
     reasons = ((_STATE, "it says the outcome itself"), (_STAGE, "the stage of today"))
-    further = ((_OWNER, "sales was given the lead"), (_DEAL, "it comes with the outcome"))
+    further = (
+        (_OWNER, "sales was given the lead"),
+        (_DEAL, "it comes with the outcome"),
+        (_NOTES, "people write into it at any time, names of persons too"),
+    )
     for pattern, why in further if is_account else (*reasons, *further):
         if pattern.search(column):
             return why

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping  # noqa: TC003 - the types of the fields are read at run time
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003
@@ -494,27 +493,3 @@ def load_config(path: Path) -> Config:
         ConfigError: The file does not exist, is not valid TOML, or holds a mistake; the message has its line.
     """
     return read_file(Config, path, "`leadloop init FILES...` writes a draft")
-
-
-def configured_project(path: Path) -> tuple[str, str | None]:
-    """The project and the tracking store that a configuration names, without reading the rest of it.
-
-    Args:
-        path: A TOML file, which need not exist.
-
-    Returns:
-        The name of the project, "" without one, and the tracking URI, None without one.
-
-    Raises:
-        ConfigError: The file is not valid TOML.
-    """
-    if not path.is_file():
-        return "", None
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        msg = f"{path} is not valid TOML: {error}"
-        raise ConfigError(msg) from error
-    section = table.get("tracking")
-    uri = section.get("uri") if isinstance(section, dict) else None
-    return str(table.get("project") or ""), None if uri is None else str(uri)

@@ -415,15 +415,23 @@ def _sample(labelled: pl.DataFrame, most: int | None) -> pl.DataFrame:
 
 
 def _accounts(history: LeadHistory, rows: pl.DataFrame) -> NDArray[np.int64] | None:
-    """A number for each row's account, leads without one counting alone; None where no lead has any."""
-    account = pl.col("account_id")
-    belongs = history.leads.select("lead_id", "account_id").with_columns(
-        who=pl.when(account.is_null()).then("lead " + pl.col("lead_id")).otherwise("account " + account)
+    leads = history.leads.select("lead_id", "account_id")
+    return account_numbers(
+        rows.select("lead_id").join(leads, on="lead_id", how="left", maintain_order="left")
     )
-    by_row = rows.select("lead_id").join(belongs, on="lead_id", how="left", maintain_order="left")
-    if by_row["account_id"].is_null().all():
+
+
+def account_numbers(rows: pl.DataFrame) -> NDArray[np.int64] | None:
+    """A number for each row's account, leads without one counting alone; None where no lead has any.
+
+    Args:
+        rows: ``lead_id`` and ``account_id`` of each row.
+    """
+    account = pl.col("account_id")
+    if rows["account_id"].is_null().all():
         return None
-    return by_row["who"].rank("dense").cast(pl.Int64).to_numpy()
+    who = pl.when(account.is_null()).then("lead " + pl.col("lead_id")).otherwise("account " + account)
+    return rows.select(who.rank("dense").cast(pl.Int64)).to_series().to_numpy()
 
 
 def compute_feature_rows(features: FeatureSet, history: LeadHistory, snapshots: Snapshots) -> pl.DataFrame:

@@ -70,7 +70,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
             names = ", ".join(plugin.name for plugin in plugins)
             notice = f"features of plug-ins are left out, as a flat export has no events: {names}"
             export = replace(export, notices=(*export.notices, notice))
-        flat = _apply_training_config(export, config)
+        flat = apply_training_config(export, config)
         return replace(flat, notices=(*flat.notices, *unknown_name_notices(flat)))
     reading = read_history(config.history_mapping, now, quarantine)
     _check_value_column(reading.history, config.report.value)
@@ -84,7 +84,7 @@ def read_dataset(config: Config, out: Path) -> Dataset:
         names=config.names,
         most_snapshots=config.training.most_snapshots,
     )
-    dataset = _apply_training_config(replace(full, availability=reading.availability), config)
+    dataset = apply_training_config(replace(full, availability=reading.availability), config)
     dataset = replace(
         dataset,
         intake=ingest_summary(
@@ -133,7 +133,7 @@ def format_columns(columns: Sequence[Availability]) -> str:
     return f"{first}; and {more:,} more" if more > 0 else first
 
 
-def _apply_training_config(dataset: Dataset, config: Config) -> Dataset:
+def apply_training_config(dataset: Dataset, config: Config) -> Dataset:
     """The data set without what ``[fairness]`` and ``[training]`` keep out, with its monotone constraints."""
     dataset = separate_audit_columns(dataset, config.fairness)
     excluded = set(config.training.exclude)

@@ -21,7 +21,7 @@ from scipy.stats import norm
 from models.encoding import TOGETHER, CombinationEncoding
 from models.metrics import log_loss_per_row
 from training.learner.cross_validation import assign_folds
-from training.learner.encoders import code_evidence, gain_in_standard_errors
+from training.learner.encoders import FEWEST_LEADS, code_evidence, gain_in_standard_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,7 +198,8 @@ def fit_combinations(
     for names in parts:
         cell = evidence.cells(names)
         cross_fitted = evidence.cross_fitted(cell, evidence.fold, log_odds, earlier=False)
-        fitted.append(FittedCombination(_encoding(rows, names, cell, log_odds), cross_fitted))
+        is_common = np.logical_and.reduce([_is_common(codes[name], rows.group) for name in names])
+        fitted.append(FittedCombination(_encoding(rows, names, cell, log_odds, is_common), cross_fitted))
         log_odds = log_odds + cross_fitted
     return tuple(fitted)
 
@@ -229,8 +230,19 @@ def _choose(
     return chosen, log_odds
 
 
+def _is_common(codes: NDArray[np.int64], lead: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """(n,) whether at least ``FEWEST_LEADS`` leads have the value of each row: no other one is to be kept."""
+    leads = int(lead.max()) + 1
+    of_lead = np.unique(codes * leads + lead) // leads
+    return np.asarray(np.bincount(of_lead) >= FEWEST_LEADS)[codes]
+
+
 def _encoding(
-    rows: TrainingRows, parts: tuple[str, ...], cell: NDArray[np.int64], log_odds: NDArray[np.float64]
+    rows: TrainingRows,
+    parts: tuple[str, ...],
+    cell: NDArray[np.int64],
+    log_odds: NDArray[np.float64],
+    is_common: NDArray[np.bool_],
 ) -> CombinationEncoding:
     p, w = expit(log_odds), rows.effective_weights
     score, information, count = (
@@ -241,7 +253,8 @@ def _encoding(
     effects = _shrunken_effects(score[:, None], information[:, None], (count > 0)[:, None])[:, 0]
     first = np.zeros(len(count), dtype=np.int64)
     first[cell[::-1]] = np.arange(len(cell))[::-1]
-    present = np.flatnonzero(count)  # not every number is one of a cell
+    # Not every number is one of a cell.
+    present = np.flatnonzero(np.bincount(cell, weights=is_common))
     keys = CombinationEncoding(parts).keys(rows.frame[first[present].tolist()])
     levels = pl.DataFrame({"key": keys, "effect": effects[present]}).sort("key")
     return CombinationEncoding(parts, tuple(levels["key"].to_list()), tuple(levels["effect"].to_list()))

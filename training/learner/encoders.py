@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from training.data.training_rows import TrainingRows
 
-# A level rarer than this shares a code with values never seen: the model then knows what "rare" means. Not
-# higher, though: with thousands of region codes of a few leads each, what little each tells adds up.
-FEWEST = 2
+# A level of fewer leads shares a code with values never seen: the model then knows what "rare" means, and its
+# folder holds no value that points at one lead, however many snapshots that has. Not higher, though: with
+# thousands of region codes of a few leads each, what little each tells adds up.
+FEWEST_LEADS = 2
 # Rows that the overall rate counts for against a level's own rate.
 SMOOTHING = 10.0
 # A level with at least this share of the rows has a 0/1 column of its own, the most common ones first.
@@ -115,7 +116,7 @@ def _fit_encoding(
     if name in rows.monotone:  # a rate of its own for each value would know no order
         return FeatureEncoding(name, "number"), None
     is_number = values.dtype.is_numeric() and not is_code_column(rows, name, fold)
-    encoding = _numeric_encoding(values) if is_number else _categorical_encoding(values)
+    encoding = (_numeric_encoding if is_number else _categorical_encoding)(values, rows.group)
     if encoding.kind == "number" and not encoding.levels:
         return encoding, None
     codes = encoding.codes(values)
@@ -265,23 +266,23 @@ def _neighbour_rates(
     return np.asarray(_shrink_to_prior(sums[0], sums[1], rows.rate)[level, fold])
 
 
-def _numeric_encoding(values: pl.Series) -> FeatureEncoding:
+def _numeric_encoding(values: pl.Series, lead: NDArray[np.intp]) -> FeatureEncoding:
     known = values.drop_nulls().drop_nans()
     if known.is_empty() or known.min() <= 0:  # type: ignore[operator]
         return FeatureEncoding(values.name, "number")
-    levels = known.unique().sort()
+    levels = known.unique()
     is_code = 2 < len(levels) <= FEW_VALUES and bool((levels == levels.round()).all())  # noqa: PLR2004
-    return FeatureEncoding(values.name, "number", tuple(levels.to_list()) if is_code else ())
+    common = _common_levels(values.fill_nan(None), lead)["level"].to_list() if is_code else ()
+    return FeatureEncoding(values.name, "number", tuple(common))
 
 
-def _categorical_encoding(values: pl.Series) -> FeatureEncoding:
+def _categorical_encoding(values: pl.Series, lead: NDArray[np.intp]) -> FeatureEncoding:
     values = values.fill_nan(None) if values.dtype.is_numeric() else values
-    tally = values.drop_nulls().value_counts(name="rows").filter(pl.col("rows") >= FEWEST).sort(values.name)
-    levels, rows = tuple(tally[values.name].to_list()), tally["rows"].to_numpy()
+    tally = _common_levels(values, lead)
+    levels, rows = tuple(tally["level"].to_list()), tally["rows"].to_numpy()
     other, missing = len(values) - values.null_count() - int(rows.sum()), values.null_count()
-    counts = np.concatenate([rows, [other / max(1, _count_rare_levels(values, tally)), missing]]).astype(
-        np.float64
-    )
+    rare_levels = values.drop_nulls().n_unique() - tally.height
+    counts = np.concatenate([rows, [other / max(1, rare_levels), missing]]).astype(np.float64)
     common = np.flatnonzero(counts >= max(FEWEST_ALONE, COMMON * len(values)))
     alone = np.sort(common[np.argsort(-counts[common], kind="stable")][:MOST_ALONE])
     return FeatureEncoding(
@@ -293,9 +294,11 @@ def _categorical_encoding(values: pl.Series) -> FeatureEncoding:
     )
 
 
-def _count_rare_levels(values: pl.Series, tally: pl.DataFrame) -> int:
-    """How many levels are too rare for a code of their own."""
-    return values.drop_nulls().n_unique() - tally.height
+def _common_levels(values: pl.Series, lead: NDArray[np.intp]) -> pl.DataFrame:
+    """Each ``level`` that at least ``FEWEST_LEADS`` leads have, sorted, with how many ``rows`` have it."""
+    table = pl.DataFrame({"level": values, "lead": lead}).drop_nulls("level")
+    tally = table.group_by("level").agg(rows=pl.len(), leads=pl.col("lead").n_unique())
+    return tally.filter(pl.col("leads") >= FEWEST_LEADS).sort("level")
 
 
 def _smoothed_rates(

@@ -46,7 +46,8 @@ class Recipe:
 
 # In order of preference: a later one must be better than chance explains to replace the first.
 BLEND = Recipe("additive + trees", linear=True, trees=True)
-RECIPES = (BLEND, Recipe("additive", linear=True, trees=False), Recipe("trees", linear=False, trees=True))
+ADDITIVE_ALONE = Recipe("additive", linear=True, trees=False)
+RECIPES = (BLEND, ADDITIVE_ALONE, Recipe("trees", linear=False, trees=True))
 BASE_RATE = Recipe("base rate", linear=False, trees=False)
 
 STAGES = (5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 125, 150, 175, 200, 250, 300, 375, 450, 550, 700, 850, 1000)

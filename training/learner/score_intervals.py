@@ -34,7 +34,12 @@ from models.additive import PiecewiseLinearTerm
 from models.calibration import PlattCalibration, update_intercept
 from models.metrics import Z_90
 from models.uncertainty import ATTENUATION, COVERED, MATTERS, NOTHING, FeatureSupport, ScoreUncertainty
-from training.learner.misfit import expected_misfit, interaction_share, level_drift, misfit_trees
+from training.learner.misfit import (
+    expected_misfit,
+    interaction_evidence,
+    level_drift,
+    misfit_trees,
+)
 from training.learner.recipes import BASE_RATE
 
 if TYPE_CHECKING:
@@ -52,10 +57,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-# Training is the cost of a simulation, so it uses at most so many rows. With more rows the error falls no
-# faster than by the power 1 / (2 + features): the optimal rate for functions of bounded slope in as many
-# features as one of the trees may combine (Stone 1982).
-MOST_ROWS = 8_000
+# Training is the cost of a simulation, so it uses at most so many rows. With more rows the error falls by a
+# power that simulations of half as many show. It lies between 1 / (2 + features), the optimal rate for
+# functions of bounded slope in as many features as one of the trees may combine (Stone 1982), and that of a
+# model whose coefficients are fixed in number.
+MOST_ROWS, FASTEST = 8_000, 0.5
 # Simulations; a single one has too much Monte Carlo error.
 TIMES = 3
 # The share of a simulation's leads that is trained on.
@@ -128,15 +134,9 @@ def estimate_uncertainty(
     low, high = np.quantile(fitted.log_odds, _SCORE_QUANTILES)
     encodings, at = fitted.predictor.encodings, fitted.held_out_rows
     matrix = encodings.encode(rows.frame)
+    half = interval_half_widths(rows, fitted, number, seed)
     return ScoreUncertainty(
-        _widen_by_misfit(
-            interval_half_widths(rows, fitted, number, seed),
-            rows,
-            fitted,
-            matrix,
-            seed,
-            drift=period_drift(rows, fitted, number),
-        ),
+        _widen_by_misfit(half, rows, fitted, drift=period_drift(rows, fitted, number)),
         float(high - low),
         _feature_support(matrix, fitted),
         misfit_trees=misfit_trees(matrix[at], fitted.log_odds, rows.y[at], number[at], seed),
@@ -166,29 +166,19 @@ def period_drift(rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.i
     return level_drift(fitted.log_odds, rows.y[at], lead[at], fitted.fold)
 
 
-def _widen_by_misfit(  # noqa: PLR0913 - what widens it
-    half: PiecewiseLinearTerm,
-    rows: TrainingRows,
-    fitted: FittedPredictor,
-    matrix: Floats,
-    seed: int,
-    *,
-    drift: float,
+def _widen_by_misfit(
+    half: PiecewiseLinearTerm, rows: TrainingRows, fitted: FittedPredictor, *, drift: float
 ) -> PiecewiseLinearTerm:
     """The half-widths of simulations, wider by the error that they do not show."""
     p = expit(fitted.log_odds)
-    # The last one stands for all scores.
-    knots = np.array([*half.knots, fitted.log_odds.mean()])
-    simulated = (np.array([*half.values, half.missing]) / Z_90) ** 2
     misfit = expected_misfit(
-        knots,
-        simulated,
+        np.array([*half.knots, fitted.log_odds.mean()]),  # the last one stands for all scores
         leads=len(rows) / rows.design_effect,
         information=float((p * (1 - p)).mean()),
-        spread=float(fitted.log_odds.std()),
-        share=interaction_share(fitted.predictor, matrix, seed),
+        evidence=interaction_evidence(fitted.choice),
     )
-    *values, missing = (Z_90 * np.sqrt(simulated + misfit + drift)).tolist()
+    squared = np.array([*half.values, half.missing]) ** 2
+    *values, missing = np.sqrt(squared + Z_90**2 * (misfit + drift)).tolist()
     return replace(half, values=tuple(values), missing=missing)
 
 
@@ -262,10 +252,17 @@ def interval_half_widths(
         ValueError: One outcome is too rare to be simulated.
     """
     share = _simulation_share(rows)
-    simulations = [_simulate(rows, fitted, lead, share, (seed, number)) for number in range(1, TIMES + 1)]
+    numbers = range(1, TIMES + 1)
+    simulations = [_simulate(rows, fitted, lead, share, (seed, number)) for number in numbers]
     first, second = (_pool_simulations(scenarios) for scenarios in zip(*simulations, strict=True))
-    power = 1 / (2 + max(member.max_depth for member in fitted.bag.members))
-    curve, shrinkage = conformal_curve(second), share**power
+    curve, shrinkage = conformal_curve(second), 1.0
+    if share < 1:
+        smaller = [
+            _first_scenario(_Sample.of(rows, fitted, lead, share / 2, (seed, number)), fitted).errors
+            for number in numbers
+        ]
+        slowest = 1 / (2 + max(member.max_depth for member in fitted.bag.members))
+        shrinkage = share ** learning_power(_pool_simulations(smaller), first, slowest)
     position = interpolate_scenarios(float(fitted.log_odds.std()), first.spread, second.spread)
     knots = np.array(curve.knots)
     squared = (1 - position) * conformal_curve(first).at(knots) ** 2 + position * np.array(curve.values) ** 2
@@ -274,6 +271,27 @@ def interval_half_widths(
     )
     values = np.sqrt(shrinkage**2 * squared + Z_90**2 * misfit)
     return replace(curve, values=tuple(values.tolist()), missing=shrinkage * curve.missing)
+
+
+def learning_power(half: SimulationErrors, whole: SimulationErrors, slowest: float) -> float:
+    """Measure the power by which errors fall with the number of leads.
+
+    Args:
+        half: Errors of models that were trained on half as many leads.
+        whole: Errors of models that were trained on all.
+        slowest: The least that it may be.
+
+    Returns:
+        The power, between ``slowest`` and ``FASTEST``.
+
+    Example:
+        >>> errors = [SimulationErrors(np.zeros(2), size * np.array([1.0, -1.0])) for size in (1.3, 1.0)]
+        >>> round(learning_power(*errors, slowest=0.2), 2)
+        0.38
+    """
+    squares = (float(np.mean(simulated.errors**2)) for simulated in (half, whole))
+    before, after = (max(square, _TINY) for square in squares)
+    return float(np.clip(np.log2(before / after) / 2, slowest, FASTEST))
 
 
 def interpolate_scenarios(real: float, first: float, second: float) -> float:
@@ -312,26 +330,58 @@ def _simulation_share(rows: TrainingRows) -> float:
     return min(1.0, max(MOST_ROWS, FEWEST_CONVERSIONS / rows.rate) / len(rows))
 
 
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """The rows of a random share of the leads, with (n,) the lead and the log-odds of a model of each."""
+
+    rows: TrainingRows
+    lead: NDArray[np.intp]
+    truth: Floats
+    random: np.random.Generator
+
+    @classmethod
+    def of(
+        cls,
+        rows: TrainingRows,
+        fitted: FittedPredictor,
+        lead: NDArray[np.intp],
+        share: float,
+        seed: tuple[int, int],
+    ) -> _Sample:
+        random = np.random.default_rng(seed)
+        at = np.flatnonzero((random.random(int(lead.max()) + 1) < share)[lead])
+        sample, predictor = rows.take(at), fitted.predictor
+        return cls(sample, lead[at], predictor.log_odds(predictor.encodings.encode(sample.frame)), random)
+
+
+@dataclass(frozen=True, eq=False)
+class _FirstScenario:
+    """What a model learned from outcomes of which the fitted one is the truth, about (n,) rows."""
+
+    estimate: Floats
+    held_out: NDArray[np.bool_]
+    errors: SimulationErrors
+
+
+def _first_scenario(sample: _Sample, fitted: FittedPredictor) -> _FirstScenario:
+    model, held_out = _simulate_scenario(sample.rows, fitted, sample.truth, sample.lead, sample.random)
+    estimate = model.log_odds(model.encodings.encode(sample.rows.frame))
+    return _FirstScenario(estimate, held_out, SimulationErrors.of(estimate[held_out], sample.truth[held_out]))
+
+
 def _simulate(
     rows: TrainingRows, fitted: FittedPredictor, lead: NDArray[np.intp], share: float, seed: tuple[int, int]
 ) -> tuple[SimulationErrors, SimulationErrors]:
     """The errors of the first and of the second scenario, on a random ``share`` of the leads."""
-    random = np.random.default_rng(seed)
-    sample_rows = np.flatnonzero((random.random(int(lead.max()) + 1) < share)[lead])
-    sample, sample_lead = rows.take(sample_rows), lead[sample_rows]
-    predictor = fitted.predictor
-    truth = predictor.log_odds(predictor.encodings.encode(sample.frame))
-    first_model, held_out = _simulate_scenario(sample, fitted, truth, sample_lead, random)
-    first_estimate = first_model.log_odds(first_model.encodings.encode(sample.frame))
-    rougher_truth = _match_base_rate(_rougher_truth(truth, first_estimate, held_out), sample)
-    second_model, other_held_out = _simulate_scenario(sample, fitted, rougher_truth, sample_lead, random)
+    sample = _Sample.of(rows, fitted, lead, share, seed)
+    first = _first_scenario(sample, fitted)
+    rougher_truth = _match_base_rate(
+        _rougher_truth(sample.truth, first.estimate, first.held_out), sample.rows
+    )
+    model, held_out = _simulate_scenario(sample.rows, fitted, rougher_truth, sample.lead, sample.random)
     # The first truth needs the pattern of all rows; of the second one only the errors count.
-    second_estimate = second_model.log_odds(
-        second_model.encodings.encode(sample.frame.filter(other_held_out))
-    )
-    return SimulationErrors.of(first_estimate[held_out], truth[held_out]), SimulationErrors.of(
-        second_estimate, rougher_truth[other_held_out]
-    )
+    estimate = model.log_odds(model.encodings.encode(sample.rows.frame.filter(held_out)))
+    return first.errors, SimulationErrors.of(estimate, rougher_truth[held_out])
 
 
 def _simulate_scenario(

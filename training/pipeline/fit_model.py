@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from features.cohort import lead_codes
 from features.extraction import extract_column
 from features.spec import FeatureSet
 from models import metrics
@@ -17,7 +18,7 @@ from models.conversion import ConversionModel
 from models.drift import ReferenceDistribution, missing_share
 from models.grades import from_capacity
 from models.model_card import INTENDED_USE, LIMITS, SCORE, ModelCard
-from models.observed_rates import ObservedRates
+from models.observed_rates import FEWEST, ObservedRates
 from models.score_parts import PartScales
 from training.data.load import resolve_capacity
 from training.leakage.checks import run_checks, sorted_findings
@@ -264,9 +265,9 @@ def _profiles(dataset: Dataset, fitted: FittedPredictor) -> dict[str, ReferenceD
     are more cautious, so that every new lead would look like drift.
     """
     held_out = dataset.rows[fitted.held_out_rows]
+    worth, lead = effective_sample_size(held_out["lead_id"]), lead_codes(held_out["lead_id"])
     spread = {
-        name: ReferenceDistribution.of(held_out[name], effective_sample_size(held_out["lead_id"]))
-        for name in dataset.features.names
+        name: ReferenceDistribution.of(held_out[name], worth, lead, FEWEST) for name in dataset.features.names
     }
     sample = held_out.gather_every(1 + held_out.height // PROFILED)
     log_odds = fitted.predictor.log_odds(fitted.predictor.encodings.encode(sample))

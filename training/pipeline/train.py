@@ -5,6 +5,7 @@ The model is saved before anything that may fail for reasons of its own, such as
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from training.points.learned_table import FILE as POINTS
 from training.registry.promotion import save_promotion_evidence
 from training.registry.tracking import RunRef, Text, Tracking, log, tracking
 from training.report.plugin_sections import compute_custom_sections
-from training.report.report import Report, build_report
+from training.report.report import MonitorVerdict, Report, build_report
 from training.stats.plugin_metrics import plugin_metrics
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 MODEL, REPORT, REPORT_DATA = "model", artifact.REPORT, "report.json"
 # The figures of the report that a run replaced, and the word for them.
 EARLIER_REPORT_DATA, LAST = "report-before.json", "last"
+# What `leadloop monitor --json` wrote into the folder of a run, if somebody had it do so.
+MONITOR_DATA = "monitor.json"
 
 VALIDATION, HOLDOUT = "validation", "holdout"
 
@@ -215,7 +218,9 @@ def resolve_tracking(config: Config, out: Path, project: str = "") -> Tracking:
     return tracking(out, config.tracking.experiment, uri=config.tracking.uri, project=find)
 
 
-def rerender_report(folder: Path, page: Path, lang: Lang, *, board: bool = False) -> Path:
+def rerender_report(
+    folder: Path, page: Path, lang: Lang, *, board: bool = False, monitor: Path | None = None
+) -> Path:
     """Render the report of a finished run once more, from its figures; nothing is computed anew.
 
     Args:
@@ -223,18 +228,39 @@ def rerender_report(folder: Path, page: Path, lang: Lang, *, board: bool = False
         page: The HTML file to write.
         lang: The language in which the page opens, "en" or "de".
         board: Whether to write the board page alone.
+        monitor: What ``leadloop monitor --json`` wrote about the model. Default: ``monitor.json`` of the
+            folder, if it is there and about this model.
 
     Returns:
         ``page``.
 
     Raises:
-        ConfigError: The folder has no report, or one of another release.
+        ConfigError: The folder has no report, or one of another release; ``monitor`` is about another model.
     """
     from training.report.render import render, render_board  # noqa: PLC0415 - takes seconds
 
     report = read_report_data(folder / REPORT_DATA)
+    report = replace(report, monitor=_read_verdict(report, monitor, folder / MONITOR_DATA))
     write_text(page, render_board(report, lang=lang) if board else render(report, lang=lang))
     return page
+
+
+def _read_verdict(report: Report, chosen: Path | None, usual: Path) -> MonitorVerdict | None:
+    """The monitor's verdict on a report's model; None without a chosen file or the usual one."""
+    if chosen is None and not usual.is_file():
+        return None
+    file = chosen or usual
+    try:
+        verdict = MonitorVerdict.from_record(json.loads(file.read_text(encoding="utf-8")))
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{file} is nothing that leadloop monitor --json writes"
+        raise ConfigError(msg) from error
+    if verdict.model_version == report.version:
+        return verdict
+    if chosen is None:
+        return None
+    msg = f"{file} is about the model {verdict.model_version}, the report about {report.version}"
+    raise ConfigError(msg)
 
 
 def read_report_data(data: Path) -> Report:

@@ -20,10 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from features.redaction import without_secrets
-from models.plugin_part import PART as LEARNER
 from models.project import PROJECT_VARIABLE, resolve_project
 
 if TYPE_CHECKING:
@@ -605,6 +602,8 @@ def _example(model: Model) -> Any:
     """The example as a pandas frame in the types of the signature; None without one."""
     if not model.example:
         return None
+    import polars as pl  # noqa: PLC0415 - who only asks where runs are needs no Polars
+
     return pl.DataFrame({name: list(values) for name, values in model.example.items()}).to_pandas()
 
 
@@ -619,7 +618,9 @@ def _valid_name(name: str) -> str:
 
 def _learner_package(folder: Path) -> list[str]:
     """The requirement of a model that a plug-in's learner made: the package that can load it."""
-    learner = folder / LEARNER
+    from models.plugin_part import PART  # noqa: PLC0415 - who only asks where runs are needs no NumPy
+
+    learner = folder / PART
     if not learner.is_file():
         return []
     return [str(json.loads(learner.read_text(encoding="utf-8"))["package"]).replace(" ", "==", 1)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from features.messages import Message
 from features.spec import omit_empty_fields
@@ -38,12 +38,16 @@ from training.report.plugin_sections import CustomSection  # noqa: TC001  # the 
 from training.serialization import from_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from features.spec import FeatureSpec
     from models.metrics import Interval
     from training.analysis.inputs import ReportInput
 
 _NOT_COMPUTED, _NO_COLUMNS = NotApplicable("not_made"), NotApplicable("no_columns")
 # Earlier models that a report lists.
 VERSIONS = 12
+_STATES = ("healthy", "watch", "retrain")
 # Metrics by their names on the model card.
 _METRICS = {
     "roc_auc": metrics.roc_auc,
@@ -72,6 +76,39 @@ class ReportSections:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorVerdict:
+    """What ``leadloop monitor`` found about the model of a report.
+
+    Attributes:
+        state: "healthy", "watch" or "retrain".
+        model_version: The model.
+        outcomes: Scores with a known outcome; 0 without any.
+        forecast: Their mean probability.
+        observed: Their conversion rate.
+    """
+
+    state: Literal["healthy", "watch", "retrain"]
+    model_version: str
+    outcomes: int = 0
+    forecast: float = 0.0
+    observed: float = 0.0
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> MonitorVerdict:
+        """The verdict in what ``leadloop monitor --json`` wrote.
+
+        Raises:
+            KeyError, TypeError or ValueError: It is nothing that ``monitor`` writes.
+        """
+        total = record["total"] or {"rows": 0, "forecast": 0.0, "observed": {"value": 0.0}}
+        if record["state"] not in _STATES:
+            msg = f"{record['state']!r} is no state of a model"
+            raise ValueError(msg)
+        rows, observed = int(total["rows"]), float(total["observed"]["value"])
+        return cls(record["state"], str(record["model_version"]), rows, float(total["forecast"]), observed)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Every figure of the page; ``to_json`` writes it to ``report.json``.
 
@@ -87,6 +124,7 @@ class Report:
         insights: The analyses of the history.
         custom: The sections of plug-ins, in the order of their names.
         lead_lists: The ids of the leads behind figures.
+        monitor: What the monitor found about the model, if it ran.
         messages: Key and values of the messages of ingest and checks, by their English text in other fields.
     """
 
@@ -105,12 +143,27 @@ class Report:
     """Sections of other packages, by the names of their plug-ins."""
     lead_lists: LeadLists = field(default_factory=dict)
     """The leads behind the rows of tables; none unless ``[report] leads`` allows them."""
+    monitor: MonitorVerdict | None = None
 
     @property
     def actions(self) -> Actions:
         """What the report tells its readers to do: every sentence that advises something asks here."""
         parts = self.insights
-        return decide_actions(self.summary, parts.mql_audit, parts.time_to_sql, parts.offers, parts.accounts)
+        return decide_actions(
+            self.summary,
+            parts.mql_audit,
+            parts.time_to_sql,
+            parts.offers,
+            parts.accounts,
+            channels=parts.channels,
+            drivers=self.drivers,
+            health=self.health,
+            calibration=self.calibration,
+        )
+
+    def feature(self, name: str) -> FeatureSpec | None:
+        """The feature called ``name``; None for a column that is none."""
+        return next((each.spec for each in self.drivers.features if each.spec.name == name), None)
 
     def translate(self, text: str, lang: str) -> str:
         """Translate a message of ingest or checks.
@@ -134,6 +187,8 @@ class Report:
             del record["custom"]
         if not self.lead_lists:
             del record["lead_lists"]
+        if self.monitor is None:
+            del record["monitor"]
         return json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False)
 
     @classmethod
@@ -212,6 +267,7 @@ def _messages(inputs: ReportInput) -> dict[str, dict[str, Any]]:
         *intake.excluded.values(),
         *(finding["message"] for finding in card.findings),
         *(check["reason"] for check in card.checks),
+        *card.notes,
     )
     return {str(text): text.to_plain() for text in texts if isinstance(text, Message)}
 

@@ -82,7 +82,7 @@ class Translator:
         Raises:
             KeyError: There is no such sentence.
         """
-        return self.texts.gettext(key).format(**values)
+        return _in_one_line(self.texts.gettext(key).format(**values))
 
     def message(self, text: str) -> str:
         """Render a message in this language; other text stays as it is."""
@@ -94,7 +94,7 @@ class Translator:
         >>> translator("en").plural("page.leads", 1), translator("de").plural("page.leads", 1200)
         ('1 lead', '1.200 Leads')
         """
-        return self.texts.ngettext(key, key, count).format(n=self.number(count), **values)
+        return _in_one_line(self.texts.ngettext(key, key, count).format(n=self.number(count), **values))
 
     def label(self, section: str, name: str) -> str:
         """The label of ``name`` in ``section``: the company's, else leadloop's, else ``name`` made readable.
@@ -215,11 +215,23 @@ class Translator:
         >>> translator("de").question("sql within 60 days"), translator("de").question("Converted")
         ('SQL innerhalb von 60 Tagen', 'Converted')
         """
-        match = re.fullmatch(r"(.+) within ([\d.]+) days", label)
-        if match is None:
+        stage, horizon = split_question(label)
+        if horizon is None:
             return self.names.column(label).render(self.lang)
-        days = self.plural("page.dative_days", round(float(match[2])))
-        return self("page.question", stage=self.label("stages", match[1]), days=days)
+        days = self.plural("page.dative_days", horizon)
+        return self("page.question", stage=self.label("stages", stage), days=days)
+
+    def goal(self, label: str) -> str:
+        """What leads do that convert, as the predicate of a sentence; only the name is in quotation marks.
+
+        >>> translator("en").goal("sql within 60 days"), translator("en").goal("Converted")
+        ('reach “SQL” within 60 days', 'reach “Converted”')
+        """
+        stage, horizon = split_question(label)
+        if horizon is None:
+            return self("page.goal", label=self.question(label))
+        days = self.plural("page.dative_days", horizon)
+        return self("page.goal_stage", stage=self.label("stages", stage), days=days)
 
     def listed(self, specs: Iterable[FeatureSpec]) -> str:
         """Join the titles of features."""
@@ -262,6 +274,21 @@ class Translator:
 def _round_to_three_digits(value: float) -> float:
     """A number to three significant digits, or rounded to a whole one if it is larger."""
     return round(value, max(0, 2 - math.floor(math.log10(abs(value))))) if value else value
+
+
+def _in_one_line(text: str) -> str:
+    """The text with "95-%-Intervall", which German writes with hyphens, in one line."""
+    return text.replace("-%-", "-\N{WORD JOINER}%-\N{WORD JOINER}")
+
+
+def split_question(label: str) -> tuple[str, int | None]:
+    """What a model predicts as the stage and the days of its horizon, or the column of an outcome and None.
+
+    >>> split_question("sql within 60 days"), split_question("Converted")
+    (('sql', 60), ('Converted', None))
+    """
+    match = re.fullmatch(r"(.+) within ([\d.]+) days", label)
+    return (label, None) if match is None else (match[1], round(float(match[2])))
 
 
 @cache

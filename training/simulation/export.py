@@ -41,7 +41,7 @@ money = "minor"
 file = "transitions.csv"
 
 [attributes]
-roles.business_email = "flag"  # the CRM writes 1 and 0; without this line it is a number
+roles.business_email = "flag"  # the CRM writes 1 and 0 for yes and no
 
 [[attributes.history]]
 file = "attributes.csv"

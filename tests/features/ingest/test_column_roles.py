@@ -14,7 +14,7 @@ MANY = 200
     ("values", "role"),
     [
         ([str(i % 7) for i in range(MANY)], "number"),
-        (["0", "1"] * MANY, "number"),
+        (["0", "1"] * MANY, "flag"),
         (["1.5", "-2e3", None, ".5"] * MANY, "number"),
         ([f"{i:.2f}" for i in range(MANY)], "number"),
         (["Yes", "No"] * MANY, "flag"),

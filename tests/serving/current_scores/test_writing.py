@@ -47,7 +47,7 @@ def test_a_current_score_reads_back_as_it_was_written(log):
     assert write(log, lead) == 1
     (decision,) = queries.decisions_of_lead(log, "a")
     assert (decision.endpoint, decision.as_of) == ("rescore", NOW)
-    assert find(log, "a") == replace(lead.current, decision_id=decision.id, decided_points=168)
+    assert find(log, "a") == lead.current._replace(decision_id=decision.id, decided_points=168)
     assert find(log, "a", "other") is None
 
 
@@ -55,7 +55,7 @@ def test_a_decision_is_logged_where_people_would_see_another_score_and_nowhere_e
     assert write(log, scored()) == 1
     # It aged by a day and moved by less than a point.
     closer = scored(as_of=NOW + 1)
-    closer = replace(closer, current=replace(closer.current, probability=0.1680001))
+    closer = replace(closer, current=closer.current._replace(probability=0.1680001))
     assert write(log, closer) == 0
     assert (find(log, "a").as_of, find(log, "a").changed_at, find(log, "a").decision_id) == (NOW + 1, NOW, 1)
     assert write(log, scored(points=169, as_of=NOW + 2)) == 1
@@ -71,7 +71,7 @@ def test_a_lead_that_nobody_would_call_is_a_decision_only_every_few_points(log):
     def ages(points, day):
         lead = scored(points=points, as_of=NOW + day)
         decide = partial(make_decision, "a", as_of=NOW + day, version="v1", points=points, grade="C")
-        return replace(lead, current=replace(lead.current, grade="C"), decide=decide)
+        return replace(lead, current=lead.current._replace(grade="C"), decide=decide)
 
     logged = [write(log, ages(100 - day, day)) for day in range(12)]
     assert logged == [day % 5 == 0 for day in range(12)]
@@ -82,17 +82,19 @@ def test_a_lead_that_nobody_would_call_is_a_decision_only_every_few_points(log):
 
 
 def test_the_score_of_a_named_model_is_beside_that_of_the_default_one(log):
-    """It is logged under its name, ranks no lead, and goes with the lead."""
+    """It is logged and told under its name, ranks no lead, and goes with the lead."""
     other = scored(points=300, version="r1")
-    other = replace(other, current=replace(other.current, model="renewal"))
+    other = replace(other, current=other.current._replace(model="renewal"))
     heard = []
-    write(log, scored(), hooks=[lambda *_: heard.append(1)])
-    assert write(log, other, hooks=[lambda *_: heard.append(2)]) == 1
-    assert write(log, replace(other, current=replace(other.current, as_of=NOW + 1))) == 0
+    hooks = [lambda _, before, after: heard.append((after.model, before and before.model))]
+    write(log, scored(), hooks=hooks)
+    assert write(log, other, hooks=hooks) == 1
+    assert write(log, replace(other, current=other.current._replace(as_of=NOW + 1))) == 0
     with log.connect() as connection:
         named = find_score(connection, "a", "", "renewal")
         assert (named.points, named.as_of) == (300, NOW + 1)
-    assert (find(log, "a").points, rank(log, "a")[:2], heard) == (168, (1, 0.168), [1])
+    assert (find(log, "a").points, rank(log, "a")[:2]) == (168, (1, 0.168))
+    assert heard == [("", None), ("renewal", None)]
     assert sorted(each.model for each in queries.decisions_of_lead(log, "a")) == ["", "renewal"]
     in_transaction(log, erase, "a", NOW)
     with log.connect() as connection:
@@ -227,6 +229,10 @@ def test_pages_come_best_first_and_each_lead_once(log):
         (ScoreFilter(states=("dormant",)), ["c"]),
         (ScoreFilter(text="BETA"), ["b"]),
         (ScoreFilter(text="100%"), ["c"]),
+        (ScoreFilter(text="0_"), []),
+        (ScoreFilter(text="ACM"), ["b"]),
+        (ScoreFilter(text="ada"), ["a"]),
+        (ScoreFilter(text="beta b"), []),
         (ScoreFilter(attribute=("size", "3")), ["a"]),
         (ScoreFilter(attribute=("vip", "true")), ["b"]),
         (ScoreFilter(attribute=('so "called"', "x")), []),

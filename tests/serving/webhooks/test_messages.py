@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -16,7 +15,7 @@ from serving.current_scores.records import CurrentScore
 from serving.decision_log.records import Outcome
 from serving.decision_log.tables import DECISIONS, WEBHOOK_MESSAGES
 from serving.webhooks.messages import WebhookWriter, score_events
-from serving.webhooks.settings import Subscription
+from serving.webhooks.settings import Subscription, WebhookSettings, WebhookSettingsError, check_models
 
 NOW = 1_790_000_000
 SCORE = CurrentScore(
@@ -28,7 +27,7 @@ A_ONLY = Subscription("a-only", "https://b.example", (), grades=frozenset("A"), 
 
 
 def changed(**fields):
-    return replace(SCORE, **fields)
+    return SCORE._replace(**fields)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_a_score_of_the_background_is_told_with_the_reasons_of_its_own_model(log
             add_decision(connection, number, "ada", "A")
             change = {"row": json.dumps(row), "model_version": version}
             connection.execute(update(DECISIONS).where(DECISIONS.c.id == number).values(change))
-            writer = WebhookWriter([ALL], lambda: by_hand)
+            writer = WebhookWriter([ALL], {"": by_hand}.get)
             writer.write_score_change(connection, SCORE, changed(grade="A", decision_id=number))
     own, other = (payload["data"]["reasons"] for *_, payload in messages(log))
     assert len(own) == 3
@@ -129,6 +128,30 @@ def test_subscriptions_are_told_of_their_grades_their_tenant_and_their_types(log
         ("a-only", "", "outcome.recorded"),
         ("outcomes", "", "outcome.recorded"),
     ]
+
+
+def test_a_score_of_a_further_model_is_told_to_those_who_ask_for_it_under_its_name(log):
+    theirs = Subscription("success", "https://c.example", (), models=frozenset({"renewal"}))
+    both = Subscription("both", "https://d.example", (), models=frozenset({"default", "renewal"}))
+    writer = WebhookWriter([ALL, theirs, both])
+    with log.begin() as connection:
+        writer.write_score_change(connection, SCORE, changed(grade="A"))
+        writer.write_score_change(connection, SCORE, changed(grade="A", model="renewal"))
+    told = [(name, payload["data"]["model"]) for name, *_, payload in messages(log)]
+    assert sorted(told) == [
+        ("all", "default"),
+        ("both", "default"),
+        ("both", "renewal"),
+        ("success", "renewal"),
+    ]
+
+
+def test_a_subscription_to_a_model_that_is_not_there_is_refused_with_the_nearest():
+    theirs = Subscription("success", "https://c.example", (), models=frozenset({"renwal"}))
+    settings = WebhookSettings({"success": theirs})
+    with pytest.raises(WebhookSettingsError, match=r"outgoing\.success.*renwal.*did you mean 'renewal'"):
+        check_models(settings, ["default", "renewal"])
+    check_models(WebhookSettings({"all": ALL}), ["default"])
 
 
 def test_each_lead_of_a_hand_over_is_told_in_its_rank(log):

@@ -19,9 +19,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from log_entries import log_decisions, make_decision
 from typer.testing import CliRunner
 
 from leadloop import app
+from models.uncertainty import InsufficientEvidence
+from serving.decision_log.database import open_log
 from training.crm.http_client import TOKEN as TOKEN_NAME
 from training.crm.http_client import http_session, token_from_environment
 from training.crm.protocol import PushError
@@ -330,3 +333,48 @@ def test_salesforce_gets_its_fields_and_no_score_before_an_administrator_gives_a
     crm.may_edit = True
     sent = CliRunner().invoke(app, [*command, "--create-fields", "--go"])
     assert (sent.exit_code, set(crm.leads)) == (0, {"a", "b"}), sent.stderr
+
+
+@pytest.fixture
+def decision_log(tmp_path, monkeypatch):
+    """A log in which the default model and one called renewal answered."""
+    monkeypatch.chdir(tmp_path)
+    log = open_log("decisions.db")
+    log_decisions(log, make_decision("ada", probability=0.25, points=100))
+    log_decisions(log, make_decision("ada", probability=0.75, points=300))
+    few = InsufficientEvidence("too_few_outcomes", None, "Too few conversions.")
+    log_decisions(log, make_decision("bob", insufficient=few))
+    log_decisions(log, make_decision("cem", probability=0.5), model="renewal")
+    log.dispose()
+    return "decisions.db"
+
+
+def test_a_push_reads_the_newest_decisions_of_a_log_itself(decision_log):
+    pushed = _command("hubspot", "--from-log", decision_log, "--json", "-")
+    assert (pushed.exit_code, "1 decisions" in pushed.stderr) == (0, True), pushed.stderr
+    [first] = json.loads(pushed.stdout)["first"]
+    assert (first["lead_id"], first["leadloop_points"]) == ("ada", 300)
+
+
+def test_a_further_model_is_pushed_to_fields_of_its_own_only(decision_log):
+    words = ["hubspot", "--from-log", decision_log, "--model", "renewal", "--json", "-"]
+    refused = _command(*words)
+    assert (refused.exit_code, "--map renewal_probability=probability" in refused.stderr) == (2, True)
+    pushed = _command(*words, "--map", "renewal_probability=probability")
+    assert json.loads(pushed.stdout)["first"] == [{"lead_id": "cem", "renewal_probability": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((), "--scores, or a decision log with --from-log"),
+        (("--scores", "scores.csv", "--from-log", "decisions.db"), "--scores, or a decision log"),
+        (("--scores", "scores.csv", "--model", "renewal"), "--model goes with --from-log"),
+        (("--from-log", "nowhere.db"), "nowhere.db"),
+    ],
+)
+@pytest.mark.usefixtures("decision_log")
+def test_a_push_has_one_source_of_scores(words, why):
+    Path("scores.csv").write_text("lead_id,probability,points,grade\nada,.5,1,A\n")
+    refused = _command("hubspot", *words)
+    assert (refused.exit_code, why in refused.stderr) == (2, True)

@@ -104,6 +104,16 @@ def test_a_combination_of_a_single_lead_tells_of_the_next_as_it_did_in_training(
     assert np.abs(said[: pairs // 2]).min() > 0
 
 
+def test_no_value_of_a_single_lead_is_in_a_combination_whatever_snapshots_it_has():
+    lead = np.arange(300).repeat(3)
+    town = np.where(lead == 7, "Hinterobernau", np.char.add("town ", (lead % 20).astype(str)))
+    frame = pl.DataFrame({"town": town, "product": (lead % 7).astype(str)})
+    rows = TrainingRows(frame, (lead % 2).astype(float), groups=lead)
+    (fitted,) = fit_combinations(rows, [("town", "product")], np.zeros(len(lead)), 0)
+    assert len(fitted.encoding.levels) == 140
+    assert not [level for level in fitted.encoding.levels if "Hinterobernau" in level]
+
+
 @pytest.mark.parametrize("alone", [0.0, 1.0])
 def test_no_pair_is_chosen_where_parts_only_add_up(alone):
     found = [chosen(as_text(world_of_codes(1500, seed, together=0.0, alone=alone))) for seed in range(15)]

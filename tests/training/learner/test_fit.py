@@ -129,6 +129,16 @@ def test_no_rate_knows_its_own_outcome():
     assert np.corrcoef(encodings.encode(frame)[:, 0], y)[0, 1] > 0.25
 
 
+def test_no_value_of_a_single_lead_is_in_the_encodings():
+    """Whatever snapshots the lead has: a model folder must not tell where its one lead from a village is."""
+    lead = np.repeat(np.arange(100), 4)
+    town = np.where(lead == 7, "Hinterobernau", np.where(lead < 50, "Graz", "Linz"))
+    people = np.where(lead == 7, 29.0, 1.0 + lead % 5)
+    frame = pl.DataFrame({"town": town, "people": people})
+    encodings, _ = fit_encoders(TrainingRows(frame, (lead % 3 == 0).astype(float), groups=lead), 0)
+    assert [each.levels for each in encodings.features] == [("Graz", "Linz"), (1.0, 2.0, 3.0, 4.0, 5.0)]
+
+
 @pytest.mark.parametrize("value", ["never seen", None])
 def test_a_value_never_seen_changes_little(value):
     random = np.random.default_rng(0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from scipy.special import expit
 
-from training.learner.misfit import expected_misfit, interaction_share, level_drift, misfit_trees
+from training.learner.fit import RecipeScore
+from training.learner.misfit import (
+    expected_misfit,
+    interaction_evidence,
+    level_drift,
+    misfit_trees,
+)
 
 COMPANIES = 40
 
@@ -54,50 +58,34 @@ def test_too_few_leads_to_split_show_nothing():
     assert misfit_trees(*company(0, missed=-2.0, leads=20)[:4]) == ()
 
 
-def predictor(log_odds):
-    """A model of three features of which the second has two columns, and its source behind those of trees."""
-    encodings = SimpleNamespace(features=(0, 1, 2), owner=(0, 1, 1, 2), sources=(0, 4, 3))
-    return SimpleNamespace(encodings=encodings, log_odds=log_odds)
+def scores(worse_by, name="additive"):
+    return [RecipeScore("additive + trees", 0.4, 0.0, 0.0), RecipeScore(name, 0.4, worse_by, 0.01)]
 
 
-def test_interactions_are_all_that_is_not_additive():
-    x = np.random.default_rng(0).normal(size=(1000, 5))
-    additive = predictor(lambda m: np.tanh(m[:, 0]) + m[:, 1] * m[:, 2] + m[:, 4] ** 2 - m[:, 3])
-    product = predictor(lambda m: m[:, 0] * m[:, 3])
-    half = predictor(lambda m: m[:, 0] * m[:, 3] + m[:, 1])
-    assert interaction_share(additive, x) == pytest.approx(0.0, abs=1e-9)
-    assert interaction_share(product, x) == pytest.approx(1.0, abs=0.45)
-    assert 0 < interaction_share(half, x) < interaction_share(product, x)
-    assert interaction_share(predictor(lambda m: np.zeros(len(m))), x) == 0.0
+def test_interactions_are_believed_as_far_as_held_out_leads_show_them():
+    certainty = [interaction_evidence(scores(worse_by)) for worse_by in (-0.05, 0.0, 0.005, 0.01, 0.03)]
+    assert certainty == pytest.approx([0.0, 0.0, 0.383, 0.683, 0.997], abs=1e-3)
+    assert interaction_evidence(scores(0.0, name="a learner of their own")) == 1.0
 
 
-def misfit(leads, share, log_odds=-2.0, simulated=0.3):
-    at, squared = np.array([log_odds]), np.array([simulated])
-    return expected_misfit(at, squared, leads=leads, information=0.12, spread=1.0, share=share)[0]
+def misfit(leads, evidence, log_odds=-2.0):
+    at = np.array([log_odds])
+    return expected_misfit(at, leads=leads, information=0.12, evidence=evidence)[0]
 
 
 def test_more_leads_leave_less_to_be_missed():
-    errors = [misfit(leads, share=0.2) for leads in (1_000, 4_000, 8_000)]
+    errors = [misfit(leads, evidence=0.8) for leads in (1_000, 4_000, 16_000)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] > 0
 
 
 def test_no_interactions_are_believed_from_many_leads_only():
-    assert misfit(20_000, share=0.0, simulated=0.1) < 1e-3 < misfit(20_000, share=0.2, simulated=0.1)
-    assert misfit(500, share=0.0) > misfit(500, share=0.2) / 2
+    assert misfit(200_000, evidence=0.0) < 0.01 * misfit(200_000, evidence=0.8)
+    assert misfit(500, evidence=0.0) > misfit(500, evidence=0.8) / 2
 
 
 def test_leads_whose_outcomes_tell_less_are_less_certain():
-    assert misfit(4_000, 0.2, log_odds=-4.0) > misfit(4_000, 0.2, log_odds=-0.5)
-
-
-def test_what_simulations_show_is_not_counted_twice():
-    assert misfit(1_000, 0.2, simulated=0.4) == pytest.approx(misfit(1_000, 0.2) - 0.1)
-    assert misfit(1_000, 0.2, simulated=5.0) == 0.0
-
-
-def test_no_interval_is_more_than_twice_as_wide_as_that_of_simulations():
-    assert misfit(50, share=0.5, log_odds=-6.0, simulated=0.01) == pytest.approx(3 * 0.01)
+    assert misfit(4_000, 0.8, log_odds=-4.0) > misfit(4_000, 0.8, log_odds=-0.5)
 
 
 def periods_of(levels, seed, leads=800, snapshots=1):

@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pandas as pd
+import polars as pl
 import pytest
 from small_export import leads, write
 
@@ -36,12 +37,15 @@ from training.registry.tracking import Tracking, TrackingError, mlflow_client
 
 METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "calibration_error")
 DAY = 86_400
+# A value that a single lead has.
+ONLY_ONE = "Klosterfest Hinterobernau"
 
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory):
     folder = tmp_path_factory.mktemp("company")
-    write(folder, leads(400))
+    rare = pl.when(pl.col("No") == 390).then(pl.lit(ONLY_ONE)).otherwise("Source")
+    write(folder, leads(400).with_columns(rare.alias("Source")))
     write(folder, leads(200, seed=9), "later.csv")
     return folder
 
@@ -81,6 +85,14 @@ def test_a_run_leaves_a_model_a_report_and_its_data(trained):
     assert {path.name for path in trained.folder.iterdir()} >= {"model", "report.html", "report.json"}
     assert not [path for path in trained.folder.iterdir() if path.name.endswith(".new")]
     assert artifact.load(trained.model_dir).version == trained.model.version
+
+
+def test_no_value_of_a_single_lead_is_in_a_saved_model(trained, company):
+    """The report beside it counts leads by channel for people of the company, and is no part of the model."""
+    assert ONLY_ONE in (company / "leads.csv").read_text()
+    files = [path for path in trained.model_dir.rglob("*") if path.is_file() and path.name != artifact.REPORT]
+    assert not [path.name for path in files if ONLY_ONE.encode() in path.read_bytes()]
+    assert any(b"Referral" in path.read_bytes() for path in files)
 
 
 def test_every_figure_is_tracked_with_its_interval(trained, tracked_run):

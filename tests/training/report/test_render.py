@@ -239,7 +239,7 @@ def test_a_model_that_finds_nothing_is_not_praised(report):
     rate = Interval(report.summary.base_rate, 0.0, 1.0)
     at = replace(report.summary.at_capacity, rate=rate, lift=1.0)
     dull = replace(report, summary=replace(report.summary, at_capacity=at))
-    assert "does not rank these leads better than chance" in render(dull)
+    assert "do not convert more often than leads at random beyond chance" in render(dull)
 
 
 def test_a_flat_export_says_first_that_time_is_unproven():

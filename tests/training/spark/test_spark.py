@@ -364,7 +364,7 @@ def test_a_name_without_an_ending_is_a_table_of_the_catalog(spark, parts):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--leads", "leads.csv"], "--engine spark reads the tables of a configuration"),
+        (["--leads", "leads.csv"], "--engine spark does not go with --leads"),
         (["--contributions", "c.parquet"], "--contributions"),
         (["--out", "scores.csv"], "or a table"),
     ],

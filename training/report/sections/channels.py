@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from training.analysis.channels import Channels
+from training.analysis.channels import Channels, has_codes, is_named
 from training.report.charts.forest import ForestRow, ratio_forest
 from training.report.charts.vega import chart_markup
 from training.report.table import Table
@@ -49,11 +49,15 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def headline(channels: Channels, t: Translator) -> str:
-    """Name the channels farthest above and below expectation, or say that none is significant."""
+    """Name the channels farthest above and below expectation, or say that none is significant.
+
+    Columns of hashes and keys and leads of unknown channels stay in the section.
+    """
     candidates = [
         (channel, dimension.spec, title)
         for title, dimension in zip(channel_titles(channels, t), channels.dimensions, strict=True)
         for channel in dimension.channels
+        if is_named(channel) and not has_codes(dimension)
     ]
     by_side = ([each for each in candidates if each[0].verdict == side] for side in ("more", "less"))
     farthest = [max(side, key=_log_ratio) for side in by_side if side]

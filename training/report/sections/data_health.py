@@ -37,7 +37,7 @@ def _findings(report: Report, t: Translator) -> Table:
         (
             note.code,
             t.label("severities", note.severity),
-            t.column(note.column),
+            _title(report, note.column, t),
             report.translate(note.message, t.lang),
         )
         for note in report.health.findings
@@ -46,11 +46,19 @@ def _findings(report: Report, t: Translator) -> Table:
     return Table(t("health.findings"), tuple(t(f"health.{name}") for name in head), rows, is_text=True)
 
 
+def _title(report: Report, column: str, t: Translator) -> str:
+    """A feature by its title, a column of the data by the name that the configuration knows."""
+    spec = report.feature(column)
+    if spec is None or spec.source in {"leads", "attributes"}:
+        return t.column(column)
+    return t.title(spec)
+
+
 def _columns(report: Report, t: Translator) -> Table:
     """How filled each column of the model is."""
     rows = tuple(
         (
-            t.column(column.column),
+            _title(report, column.column, t),
             t.percent(column.missing, 1),
             t.number(column.distinct),
             t(f"states.{column.state}"),

@@ -9,7 +9,7 @@ from training.analysis.mql_audit import HandoverAudit
 from training.analysis.time_to_conversion import WEEK, TimeToConversion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from training.report.report import Report
     from training.report.translator import Translator
@@ -25,8 +25,7 @@ class Recommendation(NamedTuple):
 
 def recommendations(report: Report, t: Translator) -> tuple[Recommendation, ...]:
     """List the recommendations by value, as ``report.actions`` decides them."""
-    rules = (_check_first, _call, _hand_over, _in_time, _offer, _companies)
-    return tuple(step for rule in rules for step in rule(report, t))
+    return tuple(step for rule in _RULES for step in rule(report, t))
 
 
 def _check_first(report: Report, t: Translator) -> Iterator[Recommendation]:
@@ -41,8 +40,8 @@ def _call(report: Report, t: Translator) -> Iterator[Recommendation]:
     capacity, weekly = report.summary.at_capacity, report.worth.weekly
     why = t("monday.call_why", captured=t.percent(capacity.captured))
     if weekly:
-        calls = t.number(max(1.0, capacity.share * weekly))
-        yield Recommendation(t("monday.call_week", calls=calls), why, "worth")
+        calls = max(1, round(capacity.share * weekly))
+        yield Recommendation(t.plural("monday.call_week", calls), why, "worth")
     else:
         yield Recommendation(t("monday.call", share=t.share(capacity.share)), why, "worth")
 
@@ -93,3 +92,58 @@ def _companies(report: Report, t: Translator) -> Iterator[Recommendation]:
         first = analysis.accounts[0]
         why = t("monday.companies_why", account=first.account, lead=first.lead, best=t.percent(first.best))
         yield Recommendation(t("monday.companies", several=t.number(analysis.several)), why, "accounts")
+
+
+def _channel(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if report.actions.channel is None:
+        return
+    breakdown, channel = report.actions.channel
+    if channel.ratio is not None:
+        why = t("monday.channel_why", ratio=t.interval(channel.ratio, 1))
+        name = t.value(breakdown.spec, channel.name)
+        yield Recommendation(t("monday.channel", channel=name), why, "channels")
+
+
+def _fill_in(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if report.actions.fill_in is not None:
+        driver, missing = report.actions.fill_in
+        why = t("monday.fill_in_why", share=t.percent(missing))
+        yield Recommendation(t("monday.fill_in", attribute=t.title(driver.spec)), why, "health")
+
+
+def _repair(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if report.actions.repair:
+        why = t("monday.repair_why", unusable=t.percent(report.health.unusable, 1))
+        yield Recommendation(t("monday.repair"), why, "health")
+
+
+def _again(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if report.actions.train_again:
+        yield Recommendation(t("monday.again"), t("monday.again_why"), "calibration")
+
+
+def _findings(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if report.actions.read_findings:
+        yield Recommendation(t("monday.check"), t("monday.findings_why"), "health")
+
+
+def _costs(report: Report, t: Translator) -> Iterator[Recommendation]:
+    if report.actions.add_costs:
+        yield Recommendation(t("monday.costs"), t("monday.costs_why"), "channels")
+
+
+# The most valuable first: the board shows three.
+_RULES: tuple[Callable[[Report, Translator], Iterator[Recommendation]], ...] = (
+    _check_first,
+    _call,
+    _hand_over,
+    _in_time,
+    _offer,
+    _channel,
+    _companies,
+    _fill_in,
+    _repair,
+    _again,
+    _findings,
+    _costs,
+)

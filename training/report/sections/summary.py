@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from features.clock import DAY
 from models.metrics import Interval
 from training.analysis.calibration import is_miscalibrated
-from training.analysis.channels import Channels
+from training.analysis.channels import Channels, has_codes
 from training.analysis.funnel import Funnel
 from training.report.charts.bars import interval_bars, stage_chart
 from training.report.charts.vega import chart_markup
 from training.report.sections.channels import board_table
 from training.report.sections.funnel import narrowest
 from training.report.sections.recommendations import recommendations
+from training.report.translator import split_question
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from training.analysis.channels import ChannelBreakdown
-    from training.report.report import Report
+    from training.report.report import MonitorVerdict, Report
     from training.report.translator import Translator
 
 
-# Numbers, and hashes or keys: eight hexadecimal digits or more, in groups or not.
-_CODE = re.compile(r"\d+|(?=.*\d)[0-9a-f]{8}[0-9a-f-]*", re.IGNORECASE)
 # Rows of the board's table of channels.
 MOST_CHANNELS = 6
 
@@ -54,9 +51,11 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 def _facts(report: Report, t: Translator) -> list[str]:
     """What a manager asks first: the base rate, the median time, and what counts as a lead."""
     summary, half = report.summary, report.summary.leads.half
+    _, days = split_question(report.card.label)
     base = t(
-        "summary.explained",
+        "summary.explained" if days is None else "summary.explained_within",
         base=t.percent(summary.base_rate, 1),
+        **({} if days is None else {"days": t.plural("page.dative_days", days)}),
         rows=t.number(summary.rows),
         positives=t.number(summary.positives),
     )
@@ -69,20 +68,13 @@ def _channels(report: Report, t: Translator) -> dict[str, Any]:
     analysis = report.insights.channels
     if not isinstance(analysis, Channels):
         return {"channels": None}
-    breakdown = min(analysis.dimensions, key=lambda each: (_has_codes(each), not each.whole))
+    breakdown = min(analysis.dimensions, key=lambda each: (has_codes(each), not each.whole))
     largest = sorted(breakdown.channels, key=lambda channel: (channel.pooled > 0, -channel.leads))
     reading = (
         "channels.board_costs" if any(channel.cost for channel in largest) else "channels.board_no_costs"
     )
     table = board_table(breakdown, largest[:MOST_CHANNELS], t.title(breakdown.spec), _target(report, t), t)
     return {"channels": table, "channels_reading": t(reading)}
-
-
-def _has_codes(breakdown: ChannelBreakdown) -> bool:
-    """Whether most leads of a column came by names that only a machine reads, such as hashes and keys."""
-    named = [channel for channel in breakdown.channels if channel.name]
-    codes = sum(channel.leads for channel in named if _CODE.fullmatch(channel.name or ""))
-    return 2 * codes > sum(channel.leads for channel in named)
 
 
 def _target(report: Report, t: Translator) -> str:
@@ -109,8 +101,10 @@ def _trust(report: Report, t: Translator) -> list[str]:
     # The warning of little signal says how many pairs are in order, too.
     has_warning = any(warning.code == "little_signal" for warning in summary.warnings)
     pairs = [] if has_warning else [t("summary.pairs", auc=t.percent(report.worth.roc_auc.value))]
+    monitor = report.monitor
     return [
         t.plural("summary.unseen", summary.people),
+        *([_monitor(monitor, t)] if monitor is not None and monitor.state == "healthy" else []),
         *pairs,
         t(
             verdict,
@@ -118,6 +112,20 @@ def _trust(report: Report, t: Translator) -> list[str]:
             observed=t.number(100 * total.observed.value, 1),
         ),
     ]
+
+
+def _monitor(verdict: MonitorVerdict, t: Translator) -> str:
+    """What the monitor says of the model, with forecast and outcome where there are some."""
+    text = t("summary.monitor", verdict=t(f"monitor.verdict_{verdict.state}"))
+    if not verdict.outcomes:
+        return text
+    outcomes = t.plural(
+        "summary.monitor_outcomes",
+        verdict.outcomes,
+        forecast=t.number(100 * verdict.forecast, 1),
+        observed=t.number(100 * verdict.observed, 1),
+    )
+    return f"{text} {outcomes}"
 
 
 def looks(report: Report, t: Translator) -> str:
@@ -144,13 +152,18 @@ def _headline(report: Report, t: Translator) -> str:
             t.number(100 * summary.at_capacity.rate.value, 1),
             t.number(100 * summary.base_rate, 1),
         )
-    return t("summary.headline", hits=hits, base=without, label=t.question(report.card.label))
+    stage, horizon = split_question(report.card.label)
+    is_stage = horizon is not None
+    goal = t("summary.reach", target=t.label("stages", stage)) if is_stage else t("summary.convert")
+    return t("summary.headline", hits=hits, base=without, goal=goal)
 
 
 def warnings(report: Report, t: Translator) -> tuple[tuple[str, str], ...]:
     """The codes and sentences of the report's warnings."""
-    unusable = t.percent(report.health.unusable, 1)
-    return tuple(
+    unusable, verdict = t.percent(report.health.unusable, 1), report.monitor
+    is_alert = verdict is not None and verdict.state != "healthy"
+    alerts = ((f"monitor_{verdict.state}", _monitor(verdict, t)),) if verdict and is_alert else ()
+    return alerts + tuple(
         (
             warn.code,
             t(

@@ -1,0 +1,154 @@
+"""The command features: a model's own features as SQL for a warehouse."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003 - Typer reads the annotation
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from training.cli.commands import resolve_model_dir
+from training.cli.console import print_next, print_result, print_status, usage_error
+from training.cli.options import (
+    ConfigFile,
+    Json,
+    ModelName,
+    ProjectName,
+    default_config,
+    writable_path,
+)
+
+if TYPE_CHECKING:
+    from features.warehouse.sql import OpenLeads, TrainingSnapshots
+    from models.model_card import ModelCard
+    from training.config.settings import Config
+
+# The warehouses of `features.warehouse.dialects`: --help needs no SQLGlot.
+Dialect = Literal["snowflake", "bigquery", "databricks", "postgres", "trino"]
+
+
+class MissingWarehouseError(ValueError):
+    """The packages that write SQL are not installed; the message says which extra has them."""
+
+
+def _day(text: str | None) -> str | None:
+    """The callback of ``--as-of``; refuses what is no date before any work is done."""
+    if text is not None:
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            msg = f"{text!r} is no date; write it as 2026-11-30, or with a time in UTC"
+            raise typer.BadParameter(msg) from None
+    return text
+
+
+def features(
+    sql: Annotated[Dialect, typer.Option("--sql", help="The warehouse whose SQL is written.")],
+    model: ModelName = "champion",
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="The day of the snapshots, at 0:00 UTC; of a training set the end of what is known. "
+            "Default: when the query runs.",
+            metavar="DATE",
+            callback=_day,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write it to a file. Default: standard output.", metavar="FILE", callback=writable_path
+        ),
+    ] = None,
+    *,
+    canonical: Annotated[
+        bool,
+        typer.Option("--canonical", help="The tables have leadloop's own columns, whatever [leads] says."),
+    ] = False,
+    training_set: Annotated[
+        bool, typer.Option("--training-set", help="Labelled snapshots to train with, not the open leads.")
+    ] = False,
+    sample: Annotated[
+        float | None,
+        typer.Option(
+            help="With --training-set: the share of leads to take, from 0 to 1.",
+            metavar="SHARE",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    project: ProjectName = None,
+    json_: Json = None,
+) -> None:
+    """Write the model's features as one SELECT for your warehouse."""
+    if sample is not None and not training_set:
+        usage_error("--sample takes a share of the leads of a training set; add --training-set")
+    if sample == 0:
+        usage_error("--sample 0 takes no leads; a hundredth of them is --sample 0.01")
+    if out is None and json_ == "-":
+        usage_error("the SQL and the result cannot both go to standard output; name a file with --out")
+    folder = resolve_model_dir(model, project)
+    from models.artifact import load
+    from training.file_output import write_text
+
+    try:
+        from features.warehouse.sql import features_to_sql
+    except ImportError as error:
+        msg = (
+            f"SQL of features is an extra ({error.name} is not installed): pip install 'leadloop[warehouse]'"
+        )
+        raise MissingWarehouseError(msg) from error
+    from features.warehouse.table_columns import table_columns
+
+    loaded, settings = load(folder), default_config(config)
+    if loaded.card.flat:
+        usage_error("the model was trained on a flat export; its table needs no SQL, score it with --leads")
+    snapshots = _snapshots(loaded.card, settings, as_of, training_set=training_set, share=sample or 1.0)
+    mapping = None if canonical or settings is None else settings.history_mapping
+    text = features_to_sql(loaded.features, sql, snapshots, mapping)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(out, text)
+        print_status(f"{len(loaded.features):,} features of {loaded.version} written as SQL to {out}")
+    for line in _notes(text):
+        print_status(f"taken for granted: {line}")
+    print_next(
+        "leadloop train --training-set FILE, once the warehouse has made the table"
+        if training_set
+        else "leadloop score --features TABLE --out scores.csv, once the warehouse has made the table"
+    )
+    columns = table_columns(loaded.features.names)
+    result = {"feature_set": loaded.features.fingerprint, "columns": columns, "out": str(out)}
+    print_result(result, json_)
+
+
+def _notes(sql: str) -> list[str]:
+    """What the comment of a query says after its first line."""
+    return [line.removeprefix("-- ") for line in sql.splitlines() if line.startswith("-- ")][1:]
+
+
+def _snapshots(
+    card: ModelCard, config: Config | None, as_of: str | None, *, training_set: bool, share: float
+) -> OpenLeads | TrainingSnapshots:
+    """Which snapshots the query takes."""
+    from features.clock import to_epoch
+    from features.cohort import CohortRule
+    from features.warehouse.sql import OpenLeads, TrainingSnapshots
+
+    stamp = None if as_of is None else datetime.fromisoformat(as_of)
+    moment = None if stamp is None else to_epoch(stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC))
+    if training_set:
+        if config is None:
+            usage_error("a training set needs [label] and [cohort]; name the configuration with --config")
+        until = config.observed_until if moment is None else moment
+        if until is None:
+            usage_error("say up to when the tables are complete, as labels depend on it: --as-of DATE")
+        return TrainingSnapshots(config.cohort_rule, config.label_spec, int(until), share)
+    if config is not None:
+        return OpenLeads(config.cohort_rule, moment)
+    if not card.closed_stages:
+        usage_error("the model does not say which stages close a lead; name the configuration with --config")
+    return OpenLeads(CohortRule(closed=card.closed_stages, reopen=card.reopen_stages), moment)
