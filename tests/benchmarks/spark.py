@@ -97,6 +97,7 @@ def open_session(folder):
     os.environ |= {"PYSPARK_PYTHON": sys.executable, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
     settings = {
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": "3g",

@@ -6,6 +6,7 @@ takes for one lead always have one key. That two leads share a key only puts bot
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from training.spark.spark_tables import SparkTable
 
-_LEAD, _ACCOUNT, _GROUP, _ROOT, _KEY = "lead", "account", "group", "root", "key"
+_LEAD, _ACCOUNT, _FIRST, _GROUP, _ROOT = "lead", "account", "first_account", "group", "root"
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,15 @@ class Placement:
         groups: ``lead`` and ``group`` of each lead: the leads of a group are in one part. None where every
             lead stands alone.
         roots: ``group`` and ``root`` of the groups that merges join; None where there are none.
+        cached: What Spark keeps for them until it is told to let it go.
+        is_sent: Whether the groups are few enough for every worker to have them all.
     """
 
     keys: tuple[int, ...]
     groups: DataFrame | None = None
     roots: DataFrame | None = None
+    cached: DataFrame | None = None
+    is_sent: bool = False
 
     def place(self, table: SparkTable) -> DataFrame:
         """The rows of a table with ``part``, the key of their part."""
@@ -59,7 +64,7 @@ class Placement:
         alone = _lead_group(F.col(_LEAD))
         if self.groups is None:
             return rows.withColumn(_GROUP, alone)
-        joined = rows.join(self.groups, _LEAD, "left")
+        joined = rows.join(F.broadcast(self.groups) if self.is_sent else self.groups, _LEAD, "left")
         return joined.withColumn(_GROUP, F.coalesce(_GROUP, alone))
 
     def _rooted(self, rows: DataFrame) -> DataFrame:
@@ -72,28 +77,37 @@ class Placement:
         )
 
 
-def place_leads(session: SparkSession, tables: list[SparkTable], parts: int) -> Placement:
-    """Put every lead into one of so many parts, with its account and what was merged with it."""
-    keys = _partition_keys(session, parts)
+_SENT_LEADS = 1_000_000
+"""Up to so many leads every worker gets the groups of all, some 60 MB; beyond, each table is shuffled."""
+
+
+def place_leads(session: SparkSession, tables: list[SparkTable], leads_a_part: int) -> Placement:
+    """Put every lead into a part of about so many leads, with its account and what was merged with it."""
+    from pyspark.sql import functions as F  # noqa: N812, PLC0415
+
     leads = next(table for table in tables if table.kind == "leads")
+    count = leads.rows.count()
+    parts = max(1, math.ceil(count / leads_a_part))
+    keys = _partition_keys(session, parts)
     merges = [table for table in tables if table.kind == "merges"]
     if leads.column("account_id") is None and not merges:
         return Placement(keys)
-    groups, shared = _groups_of(leads)
+    accounts, shared = _accounts_of(leads, parts)
+    group = F.coalesce(_account_group(F.col(_ACCOUNT)), _lead_group(F.col(_LEAD)))
+    groups = accounts.select(_LEAD, group.alias(_GROUP))
     edges = [(_ACCOUNT_MARK + first, _ACCOUNT_MARK + other) for first, *others in shared for other in others]
     merged = _merged_keys(merges)
     if merged:
         known = _known_groups(session, groups, {key for pair in merged for key in pair})
         edges += [(known[first], known[second]) for first, second in merged]
     roots = join_groups(edges)
-    if not roots:
-        return Placement(keys, groups)
-    rows = session.createDataFrame(list(roots.items()), f"`{_GROUP}` string, {_ROOT} string")
-    return Placement(keys, groups, rows)
+    pairs = f"`{_GROUP}` string, {_ROOT} string"
+    rows = session.createDataFrame(list(roots.items()), pairs) if roots else None
+    return Placement(keys, groups, rows, accounts, is_sent=count <= _SENT_LEADS)
 
 
-def _groups_of(leads: SparkTable) -> tuple[DataFrame, list[list[str]]]:
-    """``lead`` and ``group``, and the accounts that share a lead which has several rows."""
+def _accounts_of(leads: SparkTable, parts: int) -> tuple[DataFrame, list[list[str]]]:
+    """``lead`` and its ``account``, and the accounts that share a lead which has several rows."""
     from pyspark.sql import functions as F  # noqa: N812, PLC0415
 
     column = leads.column("account_id")
@@ -101,12 +115,15 @@ def _groups_of(leads: SparkTable) -> tuple[DataFrame, list[list[str]]]:
     rows = leads.rows.select(
         spelling_key(leads, str(leads.column("lead_id"))).alias(_LEAD), account.alias(_ACCOUNT)
     )
-    single = rows.groupBy(_LEAD).agg(
-        F.max(_ACCOUNT).alias(_ACCOUNT), F.min(_ACCOUNT).alias("first"), F.collect_set(_ACCOUNT).alias("all")
-    )
-    shared = single.filter(F.col("first") != F.col(_ACCOUNT)).select("all").collect()
-    group = F.coalesce(_account_group(F.col(_ACCOUNT)), _lead_group(F.col(_LEAD)))
-    return single.select(_LEAD, group.alias(_GROUP)).persist(), [sorted(row["all"]) for row in shared]
+    # Spark's usual 200 pieces would be 200 tasks of a few leads in each join that follows.
+    single = rows.groupBy(_LEAD).agg(F.max(_ACCOUNT).alias(_ACCOUNT), F.min(_ACCOUNT).alias(_FIRST))
+    single = single.coalesce(parts).persist()
+    shared: dict[str, set[str]] = {}
+    several = single.filter(F.col(_FIRST) != F.col(_ACCOUNT)).select(_LEAD)
+    if not several.isEmpty():
+        for lead, name in rows.dropna().join(F.broadcast(several), _LEAD).collect():
+            shared.setdefault(lead, set()).add(name)
+    return single, list(map(sorted, shared.values()))
 
 
 def _merged_keys(merges: list[SparkTable]) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -285,17 +284,17 @@ def read_spark_history(  # noqa: PLR0913 - the one call that users need
     if not mapping.plain.only:  # nothing at all, where no names would mean all columns
         mapping = replace(mapping, plain=replace(mapping.plain, only=(NO_COLUMN,)))
     tables = open_spark_tables(session, mapping)
-    leads = next(table for table in tables if table.kind == "leads")
     _require_lead_columns(mapping, tables, carried)
-    parts = max(1, math.ceil(leads.rows.count() / leads_a_part))
-    placement = place_leads(session, tables, parts)
+    placement = place_leads(session, tables, leads_a_part)
     sources, kept = _distinct_sources(tables)
     reading = PartReading(mapping, int(time.time()), sources, tuple(table.names for table in kept))
     pieces = [
         placement.place(table).mapInArrow(partial(cut_rows, source=source, names=table.names), PIECE_SCHEMA)
         for source, table in enumerate(kept)
     ]
-    shuffled = reduce(lambda first, second: first.unionByName(second), pieces).repartition(parts, "part")
+    shuffled = reduce(lambda first, second: first.unionByName(second), pieces).repartition(
+        len(placement.keys), "part"
+    )
     shuffled = shuffled.sortWithinPartitions("part")
     frames, joined = _read(shuffled, reading, quarantine_file)
     if not joined.agreed:
@@ -303,8 +302,8 @@ def read_spark_history(  # noqa: PLR0913 - the one call that users need
         frames.unpersist()
         mapping = replace(mapping, evidence=joined.evidence)
         frames, joined = _read(shuffled, replace(reading, mapping=mapping), quarantine_file)
-    if placement.groups is not None:
-        placement.groups.unpersist()
+    if placement.cached is not None:
+        placement.cached.unpersist()
     return SparkHistory(
         session,
         frames,

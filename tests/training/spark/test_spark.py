@@ -42,6 +42,7 @@ spark_sql = pytest.importorskip(
     "pyspark.sql", reason="PySpark is not installed: `make test` does where Java is"
 )
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java, and there is none"),
     pytest.mark.filterwarnings("ignore"),  # PySpark's own, of pandas and of sockets
 ]
@@ -196,6 +197,7 @@ def spark(tmp_path_factory):
     java = f"-Dderby.system.home={folder} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
     settings = {
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.sql.shuffle.partitions": "2",
@@ -243,7 +245,7 @@ def test_scores_of_parts_are_those_of_one_machine_to_the_bit(parts, config, mode
     score_history(model, config, options, print)
     want = pl.read_parquet(options.out).sort("lead_id", "as_of")
     assert_frame_equal(in_order(parts.scores(2, fit_and_engagement=True, dates=True)), want, check_exact=True)
-    assert want.height > 60
+    assert want.height > 50
 
 
 def test_features_of_parts_are_those_of_the_whole(parts, config, model, plain):
