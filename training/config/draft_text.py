@@ -75,7 +75,7 @@ def render_history_config(read: ReadDraft) -> str:
 
 
 _SAMPLE = 400_000
-_KILOBYTES = 3
+_KILOBYTES = 5  # of memory a snapshot, as training 400,000 of them took
 
 
 def _sample_lines(read: ReadDraft) -> list[str]:
