@@ -6,12 +6,15 @@ import itertools
 import math
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import lightgbm as lgb
@@ -19,6 +22,7 @@ import numpy as np
 import polars as pl
 import psycopg
 import pytest
+from bentoml._internal.configuration import containers
 
 from features.spec import (
     DisplayText,
@@ -47,6 +51,7 @@ from models.model_card import ModelCard
 from models.observed_rates import ObservedRates
 from models.predictor import Predictor
 from models.score_parts import PartScale, PartScales
+from serving.decision_log import database
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.settings import OFF, PLACE
 from serving.settings import ALLOWED_HOSTS, RESCORE
@@ -194,6 +199,39 @@ def no_log():
         patch.setenv(PLACE, OFF)
         patch.setenv(RESCORE, OFF)
         patch.setenv(ALLOWED_HOSTS, "testserver")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ready_log_file(tmp_path_factory):
+    """A new log on SQLite is a copy of a migrated one: hundreds of tests open a log of their own."""
+    path = tmp_path_factory.mktemp("ready") / "decisions.db"
+    log = writing(open_log(str(path)))
+    with log.connect() as connection:
+        key = connection.exec_driver_sql("SELECT hash_key FROM log_state").scalar_one().encode()
+    log.dispose()
+    assert not Path(f"{path}-wal").exists()
+    ready, create = path.read_bytes(), database.create_owner_only
+    assert ready.count(key) == 1
+
+    def create_ready(new):
+        is_new = not new.exists()
+        create(new)
+        if is_new:
+            # Each log has a key of its own.
+            new.write_bytes(ready.replace(key, secrets.token_hex(len(key) // 2).encode()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "create_owner_only", create_ready)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bentoml_configuration():
+    """BentoML reads and validates the same file for every service: of hundreds, once is enough."""
+    read = cache(containers.get_default_config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(containers, "get_default_config", lambda version: deepcopy(read(version)))
         yield
 
 
