@@ -111,6 +111,21 @@ def test_a_companys_tables_are_read_as_leadloop_reads_them(warehouse, company):
     assert {"visit.count", "seats", "newsletter", "account.sector", "Lead Source"} <= set(features.names)
 
 
+def test_postgresql_itself_reads_a_companys_tables_as_leadloop_does(company, postgres_database):
+    import psycopg  # noqa: PLC0415
+
+    file, history, features = company
+    sql = features_to_sql(features, "postgres", OpenLeads(RULE, AS_OF), mapping_of(file))
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(TABLES)
+        result = connection.execute(sql)
+        rows = pl.DataFrame(result.fetchall(), [column.name for column in result.description], orient="row")
+    want = batch.compute_features(features, history, open_lead_snapshots(history, RULE))
+    want = want.sort("as_of", "lead_id").collect()
+    assert as_feature_rows(rows, features).select(want.columns).cast(dict(want.schema)).equals(want)
+
+
 def test_a_stage_that_is_dated_today_is_entered_before_the_snapshot(company):
     file, history, features = company
     assert history.transitions.filter(stage="won")["occurred_at"].max() == AS_OF - 1
