@@ -272,28 +272,57 @@ def read_history_in_batches(  # noqa: PLR0913  # what becomes of the rows is thr
     hints = _other_ids(mapping, events)
     _enforce_limits(sources, mapping, quarantine, quarantine_file, hints)
     result = _ingest_result(mapping, sources, frames, quarantine)
-    notices = (*result.notices, *hints, *_large_accounts(leads.frame))
+    notices = (*result.notices, *hints, *_account_notices(leads.frame))
     return replace(result, persons=leads.persons, notices=notices)
 
 
-def _large_accounts(leads: pl.DataFrame) -> tuple[str, ...]:
-    """A sentence on the largest account where it has more leads than a company is likely to have."""
+def _account_notices(leads: pl.DataFrame) -> tuple[str, ...]:
+    """Sentences on accounts that are no companies: by their name, or by how many leads they have."""
     sizes = (
-        leads.drop_nulls("account_id").group_by("account_id").len().sort("len", "account_id", descending=True)
+        leads.drop_nulls("account_id")
+        .group_by(pl.col("account_id").cast(pl.String))
+        .len()
+        .filter(pl.col("len") > 1)
+        .sort("len", "account_id", descending=True)
     )
-    large = sizes.filter(pl.col("len") > LARGE_ACCOUNT)
+    is_word = pl.col("account_id").str.strip_chars().str.to_lowercase().is_in(NO_COMPANIES)
+    words = sizes.filter(is_word)
+    notices = [_large_account(sizes.filter(~is_word, pl.col("len") > LARGE_ACCOUNT), leads.height)]
+    if words.height:
+        named = ", ".join(f"{name!r} ({size:,} leads)" for name, size in words.head(_MOST_NAMED).rows())
+        others = f" and {words.height - _MOST_NAMED:,} more" if words.height > _MOST_NAMED else ""
+        notices.insert(
+            0,
+            f"leads: accounts that are no companies: {named}{others}; leave the account of these leads "
+            "empty: now each of them counts as a colleague of all others with the same word",
+        )
+    return tuple(notice for notice in notices if notice)
+
+
+def _large_account(large: pl.DataFrame, leads: int) -> str | None:
+    """A sentence on the largest account where it has more leads than a company is likely to have."""
     if large.is_empty():
-        return ()
+        return None
     name, size = large.row(0)
     others = f", and {large.height - 1:,} more accounts are as large" if large.height > 1 else ""
-    notice = (
-        f"leads: account {name!r} has {size:,} of the {leads.height:,} leads{others}; if that is no company "
+    return (
+        f"leads: account {name!r} has {size:,} of the {leads:,} leads{others}; if that is no company "
         "but a word for unknown or a mail provider, leave the account of these leads empty: now each of them "
         "counts as a colleague of all others"
     )
-    return (notice,)
 
 
+_MOST_NAMED = 5
+_WORDS = """
+unknown unbekannt n/a na n.a. none null nil - -- ? . tbd test private privat individual other sonstige k.a.
+gmail gmx hotmail yahoo outlook icloud gmail.com googlemail.com yahoo.com yahoo.de yahoo.co.uk hotmail.com
+hotmail.de hotmail.co.uk outlook.com outlook.de live.com live.de msn.com icloud.com me.com mac.com aol.com
+gmx.de gmx.net gmx.at gmx.ch gmx.com web.de freenet.de t-online.de arcor.de mail.com protonmail.com proton.me
+pm.me zoho.com yandex.com yandex.ru mail.ru qq.com 163.com 126.com orange.fr free.fr laposte.net libero.it
+"""
+_PHRASES = ("not provided", "[not provided]", "no company", "no account", "keine angabe", "keine firma")
+NO_COMPANIES = frozenset((*_WORDS.split(), *_PHRASES))
+"""What stands for an account in CRMs where there is no company: words for unknown, and mail providers."""
 LARGE_ACCOUNT = 1_000
 """With more leads than this an account is hardly a company; nothing is cut off, but the reader is told."""
 
