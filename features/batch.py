@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import narwhals.stable.v2 as nw
+import polars as pl
 
 from features.account_folds import fold_accounts
 from features.cohort import KEYS
@@ -57,10 +58,34 @@ def compute_features(features: FeatureSet, history: LeadHistory, snapshots: Snap
 def _fold(history: LeadHistory, source: Source, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
     """The values of specs on one source, one row a snapshot."""
     if source.startswith("account_"):
-        members = _to_lazy(history.leads).select("lead_id", "account_id")
-        return fold_accounts(_own_events(history, source), members, keys, specs)
+        return _fold_colleagues(history, source, keys, specs)
     rows = join_visible_events(_events(history, source), keys)
     return _lead_columns(rows, specs) if source == "leads" else _aggregate(rows, specs)
+
+
+# Accounts up to this size cost less when each lead is paired with its colleagues' events (three leads half,
+# eight leads twice as much): see tests/benchmarks/accounts.py.
+_FEW = 4
+
+
+def _fold_colleagues(history: LeadHistory, source: Source, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+    """The values of specs on what colleagues did, one row a snapshot; small accounts in their own way."""
+    events, members = _own_events(history, source), _to_lazy(history.leads).select("lead_id", "account_id")
+    leads: object = history.leads
+    # How large accounts are is known at once only of tables in memory.
+    if not isinstance(leads, pl.DataFrame):
+        return fold_accounts(events, members, keys, specs)
+    members = members.filter(~nw.col("account_id").is_null())
+    size = nw.col("lead_id").count().over("account_id")
+    small, large = (members.filter(which).collect() for which in ((size > 1) & (size <= _FEW), size > _FEW))
+    folds = []
+    if len(small):
+        pairs = join_visible_events(_pair_with_colleagues(events, small.lazy()), keys)
+        folds.append(_aggregate(pairs, specs))
+    if len(large) or not folds:
+        folds.append(fold_accounts(events, large.lazy(), keys, specs))
+    columns = [nw.col(spec.name).cast(nw.String if spec.is_category else nw.Int64) for spec in specs]
+    return nw.concat([fold.select(*KEYS, *columns) for fold in folds])
 
 
 def visible_events(history: LeadHistory, snapshots: Snapshots, source: Source = "touchpoints") -> Any:
@@ -96,7 +121,10 @@ def _events(history: LeadHistory, source: Source) -> Rows:
     if source == "attributes":
         return _to_lazy(history.attributes).with_columns(kind=nw.col("name"), occurred_at=nw.col("known_at"))
     events = _own_events(history, source)
-    return _colleague_events(events, history) if source.startswith("account_") else events
+    if not source.startswith("account_"):
+        return events
+    members = _to_lazy(history.leads).select("lead_id", "account_id")
+    return _pair_with_colleagues(events, members.filter(~nw.col("account_id").is_null()))
 
 
 def _own_events(history: LeadHistory, source: Source) -> Rows:
@@ -127,10 +155,8 @@ def _own_name(column: str) -> str:
     return f"own:{column}"
 
 
-def _colleague_events(events: Rows, history: LeadHistory) -> Rows:
-    """Each lead paired with the events of the other leads of its account, who is named ``colleague``."""
-    members = _to_lazy(history.leads).select("lead_id", "account_id")
-    members = members.filter(~nw.col("account_id").is_null())
+def _pair_with_colleagues(events: Rows, members: Rows) -> Rows:
+    """Each of the ``members`` of accounts paired with the events of the others, named ``colleague``."""
     others = members.rename({"lead_id": "colleague"})
     pairs = members.join(others, on="account_id", how="inner")
     pairs = pairs.filter(nw.col("lead_id") != nw.col("colleague")).select("lead_id", "colleague")

@@ -22,7 +22,7 @@ import polars as pl
 from features.history import LEAD_KNOWN_AT, LeadHistory
 from features.ingest.event_tables import EVENT_SCHEMAS, EventSink
 from features.ingest.known_leads import BUCKETS, HistoryCut
-from features.ingest.read_history import LARGE_ACCOUNT, large_account_notices, read_history_in_batches
+from features.ingest.read_history import account_notices, notable_accounts, read_history_in_batches
 from features.ingest.row_validation import ROW
 from features.merges import PART
 
@@ -204,7 +204,7 @@ class _Spill:
 
     def large_accounts(self) -> tuple[str, ...]:
         """A sentence on the largest account where it is hardly a company."""
-        sizes, leads = [pl.DataFrame(schema={"account_id": pl.String, "len": pl.UInt32})], 0
+        notable, leads = [notable_accounts(pl.Series(dtype=pl.String))], 0
         for part in range(len(self.cut.last_buckets)):
             for_part = [
                 pl.scan_ipc(path).select("account_id").slice(first, rows)
@@ -214,9 +214,8 @@ class _Spill:
                 continue
             accounts = pl.concat(for_part).collect()
             leads += accounts.height
-            counted = accounts.drop_nulls().group_by("account_id").len()
-            sizes.append(counted.filter(pl.col("len") > LARGE_ACCOUNT))
-        return large_account_notices(pl.concat(sizes), leads)
+            notable.append(notable_accounts(accounts["account_id"]))
+        return account_notices(pl.concat(notable), leads)
 
 
 def _read_slices(

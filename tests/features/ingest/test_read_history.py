@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -350,6 +351,15 @@ def test_touchpoints_that_go_on_are_no_plans(tmp_path):
     reading = read_history(crm_with_planned(tmp_path, later), NOW_2025)
     assert reading.history.observed_until > NOW_2025 - 120 * DAY
     assert not any("planned" in notice for notice in reading.notices)
+
+
+def test_accounts_that_are_no_companies_by_their_name_are_named_and_kept(mapping, write):
+    file = write(re.sub(r",B\b", ",gmail.com", re.sub(r",A\b", ",Unknown", LEADS)), "words.csv")
+    reading = read_history(replace(mapping, leads=replace(mapping.leads, file=file)), NOW)
+    assert reading.history.leads["account_id"].to_list() == ["Unknown", "Unknown", "gmail.com"]
+    (notice,) = (each for each in reading.notices if "no companies" in each)
+    # One lead alone has no colleagues.
+    assert "'Unknown' (2 leads); leave the account" in notice
 
 
 def test_an_account_that_is_hardly_a_company_is_named_and_kept(mapping, monkeypatch):
