@@ -1,4 +1,15 @@
-"""The conditions of a points table as filters of lists in HubSpot, Mautic and Account Engagement (Pardot)."""
+"""The conditions of a points table as filters of lists in HubSpot, Mautic and Account Engagement (Pardot).
+
+The words are those of the editors of lists. Sources, read in November 2026:
+
+HubSpot: https://developers.hubspot.com/docs/api/crm/lists-filters (operators of properties, an event at least
+so often within so many days).
+Mautic: https://docs.mautic.org/en/5.x/segments/manage_segments.html (from Mautic 7 on "equals" is called "is
+equal to"); the names of its counts of visits and e-mails are from memory.
+Account Engagement: the reference of criteria of automation rules, which dynamic lists share,
+https://help.salesforce.com/apex/HTViewHelpDoc?id=mktg.pardot_automation_rule_criteria_reference.htm (default
+and custom fields are two criteria; operators are "is", "contains", "is empty").
+"""
 
 from __future__ import annotations
 
@@ -112,14 +123,14 @@ _OPERATORS: dict[ListTool, dict[str, str]] = {
         "is": "equals",
         "at_least": "greater than or equal",
         "at_most": "less than or equal",
-        "missing": "is empty",
+        "missing": "empty",
     },
     "pardot": {"is": "is", "at_least": "is greater than or equal to", "at_most": "is less than or equal to"},
 }
 _FIELDS: dict[ListTool, tuple[str, str]] = {
     "hubspot": ("Contact property", "Company property"),
     "mautic": ("Contact field", "Company field"),
-    "pardot": ("Prospect custom field", "Prospect account field"),
+    "pardot": ("Prospect default or custom field", "Prospect account field"),
 }
 
 

@@ -52,7 +52,7 @@ def table(*conditions):
             INDUSTRY,
             "Contact property industry is any of steel",
             "Contact field industry equals steel",
-            "Prospect custom field industry is steel",
+            "Prospect default or custom field industry is steel",
         ),
         (
             STAFF,
@@ -64,13 +64,13 @@ def table(*conditions):
             VIP,
             "Contact property vip is any of true",
             "Contact field vip equals true",
-            "Prospect custom field vip is true",
+            "Prospect default or custom field vip is true",
         ),
         (
             UNKNOWN,
             "Contact property phone is unknown",
-            "Contact field phone is empty",
-            "Prospect custom field phone is empty",
+            "Contact field phone empty",
+            "Prospect default or custom field phone is empty",
         ),
         (
             OPENS,
