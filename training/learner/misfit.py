@@ -5,11 +5,11 @@ Simulations whose truth is a model of the same kind do not show it. Three things
 *The rate of learning.* Where the truth has interactions, there is an error that a model of the same kind does
 not have: what it gave up. It adds to the error that simulations show, and falls with the information of the
 outcomes at the optimal rate for smooth functions (of bounded curvature) in two features (Stone 1982), the
-least that an interaction has. That much is expected of every company, in proportion to the evidence that its truth has
-interactions at all: that held-out leads are predicted better where features may act together. Few outcomes
-cannot show that they do not, so with few of them it is expected anyway. Neither the residuals of held-out
-leads, nor a learning curve, nor the disagreement of models can replace this expectation: a boosted model
-leaves nothing in them that a similar one finds.
+least that an interaction has. That much is expected of every company, in proportion to the evidence that its
+truth has interactions at all: that held-out leads are predicted better where features may act together. Few
+outcomes cannot show that they do not, so with few of them it is expected anyway. Neither the residuals of
+held-out leads, nor a learning curve, nor the disagreement of models can replace this expectation: a boosted
+model leaves nothing in them that a similar one finds.
 
 *Outcomes.* Honest trees (Athey and Imbens 2016), grown on the residuals of half of the held-out leads and
 read off the other half, show where the scores are wrong by more than chance. The variance between leaves is
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 # The law of the expected misfit, chosen on seeds 301 to 310, 501, 701 and 702 of the worlds in
-# ``tests/benchmarks/misspecified_worlds.py``: LEVEL * information ** -RATE, in squared log-odds, where the rate
-# is that of functions of SMOOTHNESS derivatives in so many features; and the information within which not
+# ``tests/benchmarks/misspecified_worlds.py``: LEVEL * information ** -RATE, in squared log-odds. RATE is
+# that of functions with SMOOTHNESS derivatives in so many FEATURES. And the information within which not
 # finding any interactions says little.
 LEVEL, FEW_OUTCOMES = 13.0, 2_000.0
 SMOOTHNESS, FEATURES = 2, 2
