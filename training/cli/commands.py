@@ -199,10 +199,10 @@ def score(
     sources: dict[str, object] = {"--leads": leads, "--parts-dir": parts_dir, "--features": features}
     _require_one_source(sources, config)
     many: dict[str, object] = {"--workers": workers > 1}
-    _refuse_beside("--parts-dir", parts_dir, {"--config": config})
-    _refuse_beside("--features", features, many)
+    refuse_beside("--parts-dir", parts_dir, {"--config": config})
+    refuse_beside("--features", features, many)
     of_files = sources | {"--encoding": encoding, "--contributions": contributions} | many
-    _refuse_beside("--engine spark", engine == "spark", of_files)
+    refuse_beside("--engine spark", engine == "spark", of_files)
     if engine == "spark":
         _require_spark_target(out)
     folder = resolve_model_dir(model, project)
@@ -280,7 +280,7 @@ def parts(
     print_result(cut.to_dict() | {"out": str(out)}, json_)
 
 
-def _refuse_beside(option: str, value: object, others: Mapping[str, object]) -> None:
+def refuse_beside(option: str, value: object, others: Mapping[str, object]) -> None:
     """Refuse an option that has a value beside others that it would not follow."""
     named = [name for name, other in others.items() if other]
     if value and named:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path  # noqa: TC003 - Typer reads the annotation
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.cli.commands import resolve_model_dir
+from training.cli.commands import refuse_beside, resolve_model_dir
 from training.cli.console import print_next, print_result, print_status, usage_error
 from training.cli.options import (
     ConfigFile,
@@ -16,7 +16,7 @@ from training.cli.options import (
     ModelName,
     ProjectName,
     default_config,
-    writable_path,
+    writable_output,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def _day(text: str | None) -> str | None:
 
 
 def features(
-    sql: Annotated[Dialect, typer.Option("--sql", help="The warehouse whose SQL is written.")],
+    sql: Annotated[Dialect | None, typer.Option("--sql", help="The warehouse whose SQL is written.")] = None,
+    engine: Annotated[
+        Literal["spark"] | None, typer.Option(help="Compute them in a Spark session, instead.")
+    ] = None,
     model: ModelName = "champion",
     as_of: Annotated[
         str | None,
@@ -59,7 +62,9 @@ def features(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write it to a file. Default: standard output.", metavar="FILE", callback=writable_path
+            help="Write the SQL to a file, or the features to a table of Spark. Default: standard output.",
+            metavar="FILE",
+            callback=writable_output,
         ),
     ] = None,
     *,
@@ -82,11 +87,15 @@ def features(
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
-    """Write the model's features as one SELECT for your warehouse."""
-    if sample is not None and not training_set:
-        usage_error("--sample takes a share of the leads of a training set; add --training-set")
-    if sample == 0:
-        usage_error("--sample 0 takes no leads; a hundredth of them is --sample 0.01")
+    """Write the model's features as one SELECT for your warehouse, or compute them with Spark."""
+    if engine is not None:
+        refuse_beside("--engine spark", engine, {"--sql": sql, "--as-of": as_of, "--sample": sample})
+        refuse_beside("--engine spark", engine, {"--canonical": canonical})
+        _compute_on_spark(resolve_model_dir(model, project), config, out, json_, training_set=training_set)
+        return
+    if sql is None:
+        usage_error("say who computes the features: --sql WAREHOUSE, or --engine spark")
+    _refuse_sample(sample, training_set=training_set)
     if out is None and json_ == "-":
         usage_error("the SQL and the result cannot both go to standard output; name a file with --out")
     folder = resolve_model_dir(model, project)
@@ -125,6 +134,33 @@ def features(
     columns = table_columns(loaded.features.names)
     result = {"feature_set": loaded.features.fingerprint, "columns": columns, "out": str(out)}
     print_result(result, json_)
+
+
+def _refuse_sample(sample: float | None, *, training_set: bool) -> None:
+    if sample is not None and not training_set:
+        usage_error("--sample takes a share of the leads of a training set; add --training-set")
+    if sample == 0:
+        usage_error("--sample 0 takes no leads; a hundredth of them is --sample 0.01")
+
+
+def _compute_on_spark(
+    model: Path, config: Path | None, out: Path | None, json_: Json, *, training_set: bool
+) -> None:
+    """Compute the features of the open leads, or a training set, as a table of Spark."""
+    if out is None:
+        usage_error("name a table of Spark, or a folder that ends in .parquet, with --out")
+    from training.config.settings import load_config
+    from training.spark.session import open_spark_session, write_spark_table
+    from training.spark.spark_history import read_spark_history
+
+    settings = load_config(config or Path("leadloop.toml"))
+    quarantine = settings.quarantine.file or out.with_name(f"{out.stem}.quarantine.csv")
+    history = read_spark_history(open_spark_session(), settings, model, quarantine_file=quarantine)
+    rows = history.training_set() if training_set else history.features()
+    count = write_spark_table(rows, out)
+    history.unpersist()
+    print_status(f"{count:,} rows of features in {out}")
+    print_result({"rows": count, "columns": rows.columns, "out": str(out)}, json_)
 
 
 def _notes(sql: str) -> list[str]:

@@ -113,8 +113,9 @@ class SparkHistory:
         """Compute the features of the model for every open lead.
 
         Returns:
-            ``lead_id``, ``as_of`` (epoch seconds) and the features. Most names have a dot: Spark wants them
-            in backticks.
+            ``lead_id``, ``as_of`` (epoch seconds), ``feature_set`` (the fingerprint of the features) and a
+            column a feature, as ``leadloop features --sql`` names them, so that ``leadloop score --features``
+            reads them.
         """
         return self._run(FeatureTask(self._config.cohort_rule))
 
@@ -128,12 +129,13 @@ class SparkHistory:
         return self._run(self._label_task(with_features=False))
 
     def training_set(self) -> DataFrame:
-        """The snapshots of ``labels`` whose window is over, with the features of the model.
+        """Draw the snapshots of ``labels`` with the features of the model.
 
         Returns:
-            The columns of ``labels``, then the features.
+            The columns of ``features``, then ``account_id``, ``label``, ``settled_at``, ``matured`` and
+            ``observed_until``: ``leadloop train --training-set`` learns from it.
         """
-        return self._run(self._label_task(with_features=True)).where("matured")
+        return self._run(self._label_task(with_features=True))
 
     def in_words(self, count: int, out: Path) -> Iterator[str]:
         """What to know about ``count`` scores in ``out``, as lines for a terminal."""

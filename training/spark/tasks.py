@@ -27,6 +27,7 @@ from features.ingest.quarantine import QUARANTINE_SCHEMA, Quarantine
 from features.ingest.read_history import read_history
 from features.labels import compute_labels
 from features.number_marks import MarkEvidence
+from features.warehouse.table_columns import FINGERPRINT, LABEL_COLUMNS, OBSERVED_UNTIL, table_columns
 from models.artifact import load
 from training.batch_scoring import score_open_leads
 from training.data.dataset import compute_feature_rows
@@ -259,8 +260,9 @@ class FeatureTask:
     rule: CohortRule
 
     def __call__(self, model: ConversionModel, history: LeadHistory) -> pl.DataFrame:
-        """The features of a part."""
-        return compute_feature_rows(model.features, history, open_lead_snapshots(history, self.rule))
+        """The features of a part, in the columns of a table of features."""
+        rows = compute_feature_rows(model.features, history, open_lead_snapshots(history, self.rule))
+        return _feature_table(model, rows)
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,20 @@ class LabelTask:
             return labels
         keys = Snapshots(labels.select("lead_id", "as_of"))
         rows = compute_feature_rows(model.features, history, keys)
-        return labels.join(rows, on=["lead_id", "as_of"], how="left", maintain_order="left")
+        owned = labels.join(history.leads.select("lead_id", "account_id"), on="lead_id", how="left")
+        known = owned.with_columns(pl.lit(history.observed_until, pl.Int64).alias(OBSERVED_UNTIL))
+        return _feature_table(model, rows).join(
+            known.select("lead_id", "as_of", *LABEL_COLUMNS), on=["lead_id", "as_of"]
+        )
+
+
+def _feature_table(model: ConversionModel, rows: pl.DataFrame) -> pl.DataFrame:
+    """Feature rows under names that every table can have, with the fingerprint of the features."""
+    columns = table_columns(model.features.names)
+    fingerprint = pl.lit(model.features.fingerprint).alias(FINGERPRINT)
+    return rows.select(
+        "lead_id", "as_of", fingerprint, *(pl.col(name).alias(columns[name]) for name in columns)
+    )
 
 
 Task = ScoreTask | FeatureTask | LabelTask

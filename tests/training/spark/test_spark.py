@@ -21,16 +21,18 @@ from small_model import build_small_model
 
 import leadloop
 from features.catalogue import build_feature_set
-from features.cohort import draw_snapshots, open_lead_snapshots
+from features.cohort import Snapshots, draw_snapshots, open_lead_snapshots
 from features.ingest.mapping import TableJoin, ValueLookup
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
 from features.labels import compute_labels
+from features.warehouse.table_columns import table_columns
 from models import artifact
 from models.score_parts import PartScales
 from training.batch_scoring import ScoringError, ScoringOptions, mapping_of_model, score_history
 from training.config.settings import load_config
 from training.data.dataset import compute_feature_rows, flat_features, flat_rows
+from training.data.feature_table import dataset_from_table, find_feature_table, open_feature_table
 from training.pyfunc import OUTPUTS
 from training.registry.tracking import Model, log, mlflow_client
 from training.spark import read_spark_history
@@ -250,20 +252,37 @@ def test_scores_of_parts_are_those_of_one_machine_to_the_bit(parts, config, mode
 
 def test_features_of_parts_are_those_of_the_whole(parts, config, model, plain):
     snapshots = open_lead_snapshots(plain.history, config.cohort_rule)
-    want = compute_feature_rows(model.features, plain.history, snapshots)
-    assert_frame_equal(in_order(parts.features()), want.sort("lead_id", "as_of"), check_exact=True)
+    want = compute_feature_rows(model.features, plain.history, snapshots).sort("lead_id", "as_of")
+    found = in_order(parts.features())
+    assert set(found["feature_set"]) == {model.features.fingerprint}
+    assert_frame_equal(
+        found.drop("feature_set"), want.rename(table_columns(model.features.names)), check_exact=True
+    )
 
 
-def test_labels_and_training_sets_of_parts_are_those_of_the_whole(parts, config, model, plain):
+def test_labels_of_parts_are_those_of_the_whole(parts, config, plain):
     labels = compute_labels(
         plain.history, draw_snapshots(plain.history, config.cohort_rule), config.label_spec
     )
     assert_frame_equal(in_order(parts.labels()), labels.sort("lead_id", "as_of"))
-    known = labels.filter("matured")
-    keys = type(draw_snapshots(plain.history, config.cohort_rule))(known.select("lead_id", "as_of"))
-    rows = compute_feature_rows(model.features, plain.history, keys)
-    want = known.join(rows, on=["lead_id", "as_of"]).sort("lead_id", "as_of")
-    assert_frame_equal(in_order(parts.training_set()), want, check_exact=True)
+
+
+def test_learning_from_a_training_set_of_spark_is_learning_from_the_history(
+    parts, config, model, plain, tmp_path
+):
+    write_spark_table(parts.training_set().coalesce(1), tmp_path / "set.parquet")
+    (file,) = (tmp_path / "set.parquet").glob("*.parquet")
+    table = open_feature_table(find_feature_table(str(file), None), model.features)
+    found = dataset_from_table(table, model.card, config)
+    labels = compute_labels(
+        plain.history, draw_snapshots(plain.history, config.cohort_rule), config.label_spec
+    )
+    known = labels.filter("matured").sort("as_of", "lead_id")
+    want = compute_feature_rows(model.features, plain.history, Snapshots(known.select("lead_id", "as_of")))
+    order = ["as_of", "lead_id"]
+    rows = found.rows.with_columns(label=pl.Series(found.label)).sort(order)
+    assert_frame_equal(rows.drop("label").select(want.columns), want, check_exact=True)
+    assert rows["label"].to_list() == known["label"].to_list()
     assert 0 < known["label"].sum() < known.height
 
 
