@@ -339,8 +339,8 @@ def account_notices(notable: pl.DataFrame, leads: int) -> tuple[str, ...]:
         others = f", and {large.height - 1:,} more accounts are as large" if large.height > 1 else ""
         notices.append(
             f"leads: account {name!r} has {size:,} of the {leads:,} leads{others}; if that is no company "
-            "but a word for unknown or a mail provider, leave the account of these leads empty: now each of them "
-            "counts as a colleague of all others"
+            "but a word for unknown or a mail provider, leave the account of these leads empty: now each of "
+            "them counts as a colleague of all others"
         )
     return tuple(notices)
 
