@@ -276,7 +276,8 @@ def parts(
         cut = write_history_parts(loaded, settings, out, say, distinct_columns(with_), leads)
     for line in cut.in_words(out):
         print_status(line)
-    print_next(f"leadloop score --parts-dir {out} --out scores.parquet --workers 2")
+    named = "" if model == "champion" else f" --model {model}"
+    print_next(f"leadloop score{named} --parts-dir {out} --out scores.parquet --workers 2")
     print_result(cut.to_dict() | {"out": str(out)}, json_)
 
 
