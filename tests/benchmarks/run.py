@@ -18,7 +18,17 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PARTS = ("online", "batch", "learning")
 # Only when they are named: each takes minutes, or an hour. The first ones are given the model that scores.
-WITH_MODEL = ("load", "stalls", "decision_log", "lead_store", "faults", "refused_bodies", "soak", "spark")
+WITH_MODEL = (
+    "load",
+    "stalls",
+    "decision_log",
+    "lead_store",
+    "explain",
+    "faults",
+    "refused_bodies",
+    "soak",
+    "spark",
+)
 LONGER = (
     *WITH_MODEL,
     *("handover", "handover_weights", "interval_coverage", "leak_checks", "learning_curve"),

@@ -13,6 +13,7 @@ from benchmarks import (
     batch,
     combinations,
     console,
+    explain,
     handover,
     leak_worlds,
     load,
@@ -76,6 +77,13 @@ def test_contributions_are_those_of_shap(company):
     took, difference = batch.reason_costs(company[0], leads=40)
     assert difference < 1e-12
     assert all(took.values())
+
+
+def test_contributions_by_look_up_are_timed_beside_those_of_lightgbm(company):
+    rows, largest = explain.contributions(company, (1, 40))
+    assert [row[0] for row in rows] == [1, 40]
+    assert largest < 1e-12
+    assert all(took > 0 for _, took in explain.one_lead(company, times=2))
 
 
 def test_a_flat_file_is_scored_beside_a_bare_prediction(tmp_path):
