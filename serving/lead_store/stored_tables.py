@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from serving.lead_store.stored_leads import StoredLead
 
-# The events of so many leads become a frame at a time: the interpreter is free for answers in between.
-_FRAME_LEADS = 250
+# The events of so many leads become a frame at a time, and so many other rows are parsed: the interpreter is
+# free for answers in between.
+_FRAME_LEADS, _ROWS = 250, 500
 _REMOVED = "leadloop.removed_at"
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "touchpoint": {**TOUCHPOINT_SCHEMA, _REMOVED: pl.Int64},
@@ -171,7 +172,9 @@ def read_stored_tables(connection: Connection, lead_ids: Iterable[str], tenant: 
     frames = {kind: [pl.DataFrame(schema=schema)] for kind, schema in _SCHEMAS.items()}
 
     def read(leads: set[str], accounts: set[str]) -> None:
-        tables.rows.add(rows_of(OTHER_THAN_EVENTS, connection, tenant, leads, accounts))
+        others = rows_of(OTHER_THAN_EVENTS, connection, tenant, leads, accounts)
+        for first in range(0, len(others), _ROWS):
+            tables.rows.add(others[first : first + _ROWS])
         for kind, parts in frames.items():
             parts.extend(_read_events(connection, kind, leads, tenant))
 

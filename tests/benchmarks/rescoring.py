@@ -9,7 +9,6 @@ import argparse
 import http.client
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -56,7 +55,13 @@ def rescore(model, place, moment):
     took = (time.perf_counter() - began, time.process_time() - used)
     background.close()
     writer.close()
-    return *took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-6
+    return *took, peak_memory()
+
+
+def peak_memory():
+    """The most GB that this process has had; ``ru_maxrss`` would begin at what its parent had."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1.024e-6
 
 
 def rescore_apart(model, place, moment):
