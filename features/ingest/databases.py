@@ -293,6 +293,9 @@ def open_engine(database: str, *, password: str | None = None, writes: bool = Fa
     try:
         return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     except (sqlalchemy.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+        if kind == "spark":
+            msg = "spark:// is the catalog of a Spark session; read it with --engine spark"
+            raise SourceError(msg) from error
         package = _DRIVER_PACKAGES.get(kind, f"SQLAlchemy's dialect for {kind}")
         msg = f"{kind} databases need a driver that is not installed: install {package}"
         raise SourceError(msg) from error

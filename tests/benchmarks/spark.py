@@ -127,7 +127,7 @@ def measure(model, config):
     seconds = time.perf_counter() - clock
     once, twice = (
         pl.read_parquet(config.with_name("scores.parquet")),
-        pl.read_parquet(scratch / "scores.parquet"),
+        pl.read_parquet(scratch / "scores.parquet" / "*.parquet"),
     )
     assert_frame_equal(once.sort("lead_id"), twice.sort("lead_id"), check_exact=True)
     session.stop()

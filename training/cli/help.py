@@ -87,6 +87,7 @@ COMMAND_HELP = {
         (
             "leadloop score --out scores.csv",
             "leadloop score --model leadloop-out/model --leads today.csv --out scores.csv --explain 3",
+            "leadloop score --engine spark --out crm.lead_scores",
         ),
     ),
     "parts": CommandHelp(
@@ -97,6 +98,7 @@ COMMAND_HELP = {
         _EVERY_DAY,
         (
             "leadloop features --sql snowflake --out lead_features.sql",
+            "leadloop features --engine spark --out crm.lead_features",
             "leadloop features --sql postgres --training-set --as-of 2026-11-30 --sample 0.05 --out set.sql",
         ),
     ),

@@ -90,6 +90,11 @@ def test_a_missing_driver_is_named_with_the_package_that_brings_it(url, package)
         open_table(TableSource(database=url, table="leads"))
 
 
+def test_the_catalog_of_spark_is_read_by_spark_alone():
+    with pytest.raises(SourceError, match="catalog of a Spark session; read it with --engine spark"):
+        open_table(TableSource(database="spark://", table="crm.leads"))
+
+
 def test_mysql_without_its_driver_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymysql", None)
     source = TableSource(database="mysql://me@127.0.0.1:1/crm", table="leads")
