@@ -1,11 +1,10 @@
 """The conditions of a points table as filters of lists in HubSpot, Mautic and Account Engagement (Pardot).
 
-The words are those of the editors of lists. Sources, read in November 2026:
+The words are those of the editors of lists as their documentation names them:
 
-HubSpot: https://developers.hubspot.com/docs/api/crm/lists-filters (operators of properties, an event at least
-so often within so many days).
+HubSpot: https://developers.hubspot.com/docs/api/crm/lists-filters; its words for operators were not compared.
 Mautic: https://docs.mautic.org/en/5.x/segments/manage_segments.html (from Mautic 7 on "equals" is called "is
-equal to"); the names of its counts of visits and e-mails are from memory.
+equal to"); the names of its counts of visits and e-mails were not compared.
 Account Engagement: the reference of criteria of automation rules, which dynamic lists share,
 https://help.salesforce.com/apex/HTViewHelpDoc?id=mktg.pardot_automation_rule_criteria_reference.htm (default
 and custom fields are two criteria; operators are "is", "contains", "is empty").
