@@ -165,7 +165,9 @@ def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say
     """
     check_part_scales(model, options)
     leads_of_file = read_flat_leads(model, leads, options.carried, options.encoding, say)
-    count = write_scores((_score(model, batch, options) for batch in leads_of_file.batches), options, say)
+    count = write_scored_leads(
+        (_score(model, batch, options) for batch in leads_of_file.batches), options, say
+    )
     return ScoringResult(count, leads_of_file.quarantine, repeated=leads_of_file.repeated)
 
 
@@ -202,7 +204,7 @@ def score_history(
         else:
             names = (part.name for part in parts.parts)
             scored = _drop_failures(WorkerPool(workers, _score_by_worker).run(tasks), names, say)
-        return ScoringResult(write_scores(scored, options, say), parts.reading.quarantine)
+        return ScoringResult(write_scored_leads(scored, options, say), parts.reading.quarantine)
 
 
 def score_feature_table(
@@ -540,7 +542,7 @@ def _require_attributes(history: LeadHistory, names: Sequence[str]) -> None:
             raise ScoringError(msg)
 
 
-def write_scores(batches: Iterator[ScoredLeads], options: ScoringOptions, say: Say) -> int:
+def write_scored_leads(batches: Iterator[ScoredLeads], options: ScoringOptions, say: Say) -> int:
     """Write batches of scores to the files that ``options`` name; how many leads there are."""
     count, started = 0, time.monotonic()
     with ExitStack() as files:

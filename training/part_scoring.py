@@ -28,7 +28,7 @@ from training.batch_scoring import (
     closing_rule,
     read_model_parts,
     score_open_leads,
-    write_scores,
+    write_scored_leads,
 )
 from training.file_output import frame_writer
 from training.progress import Step
@@ -181,7 +181,7 @@ def score_part_folders(
             "the others wait: once these are mended, run the same command again, and it scores nothing twice"
         )
         raise ScoringError(msg)
-    count = write_scores((_read_result(task) for task in tasks), options, lambda _: None)
+    count = write_scored_leads((_read_result(task) for task in tasks), options, lambda _: None)
     shutil.rmtree(waiting)
     return ScoringResult(count, Quarantine())
 

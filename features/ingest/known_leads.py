@@ -39,7 +39,7 @@ class KnownIds(Protocol):
         """All ids."""
 
 
-class KnownLeads(Protocol):
+class LeadDirectory(Protocol):
     """The leads of a history."""
 
     def locate(self, rows: pl.DataFrame, *, dated: bool) -> pl.DataFrame:
@@ -72,12 +72,12 @@ class ListedLeads:
         self.frame = frame
 
     def locate(self, rows: pl.DataFrame, *, dated: bool) -> pl.DataFrame:
-        """As in ``KnownLeads``."""
+        """As in ``LeadDirectory``."""
         leads = self.frame.select("lead_id", PART, *([CREATED] if dated else []))
         return rows.join(leads, on="lead_id", how="left", maintain_order="left")
 
     def select(self, ids: pl.Series) -> pl.DataFrame:
-        """As in ``KnownLeads``."""
+        """As in ``LeadDirectory``."""
         return self.frame.select("lead_id", PART).filter(pl.col("lead_id").is_in(ids.implode()))
 
 
@@ -95,7 +95,7 @@ class HashedIds:
 
     def contains(self, ids: pl.Series) -> pl.Series:
         """As in ``KnownIds``."""
-        _, is_known = find_hashes(self._hashes, hash_ids(ids))
+        _, is_known = find_hashes(self._hashes, hash_words(ids))
         return pl.Series(is_known).set(ids.is_null(), None)
 
 
@@ -117,7 +117,7 @@ class HashedLeads:
         """With the leads that are no rows any more since they were merged, in the part -1."""
         if not merges:
             return self
-        merged = hash_ids(merges.merged_ids)
+        merged = hash_words(merges.merged_ids)
         gone = merged[~find_hashes(self._hashes, merged)[1]]
         return HashedLeads(
             np.concatenate([self._hashes, gone]),
@@ -128,12 +128,12 @@ class HashedLeads:
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """As in ``KnownLeads``."""
+        """As in ``LeadDirectory``."""
         return self._read()
 
     def locate(self, rows: pl.DataFrame, *, dated: bool) -> pl.DataFrame:
-        """As in ``KnownLeads``."""
-        places, is_known = find_hashes(self._hashes, hash_ids(rows["lead_id"]))
+        """As in ``LeadDirectory``."""
+        places, is_known = find_hashes(self._hashes, hash_words(rows["lead_id"]))
         columns = {PART: self._parts} | ({CREATED: self.created} if dated else {})
         unknown = pl.Series(~is_known)
         return rows.with_columns(
@@ -142,11 +142,11 @@ class HashedLeads:
         )
 
     def select(self, ids: pl.Series) -> pl.DataFrame:
-        """As in ``KnownLeads``."""
+        """As in ``LeadDirectory``."""
         return self.locate(pl.DataFrame({"lead_id": ids}), dated=False).drop_nulls(PART)
 
 
-def hash_ids(ids: pl.Series) -> NDArray[np.uint64]:
+def hash_words(ids: pl.Series) -> NDArray[np.uint64]:
     """(n,) hashes of ids."""
     hashes: NDArray[np.uint64] = ids.cast(pl.String).hash(0).to_numpy()
     return hashes
@@ -197,5 +197,5 @@ class HistoryCut:
 
 def find_buckets(keys: pl.Series) -> NDArray[np.int64]:
     """(n,) the bucket of each account or lead without one."""
-    buckets: NDArray[np.int64] = (hash_ids(keys) % np.uint64(BUCKETS)).astype(np.int64)
+    buckets: NDArray[np.int64] = (hash_words(keys) % np.uint64(BUCKETS)).astype(np.int64)
     return buckets

@@ -14,7 +14,7 @@ from features.parsing import parse_categories
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from features.ingest.known_leads import KnownLeads
+    from features.ingest.known_leads import LeadDirectory
     from features.ingest.row_validation import ValidatedRows
 
 FURTHER_ID = "leadloop.lead_id"
@@ -30,7 +30,7 @@ def further_ids(lead_id: pl.Series, columns: pl.DataFrame, names: Iterable[str])
 
 
 def resolve_lead_ids(
-    rows: ValidatedRows, leads: KnownLeads | None, further: pl.DataFrame | None
+    rows: ValidatedRows, leads: LeadDirectory | None, further: pl.DataFrame | None
 ) -> ValidatedRows:
     """The rows with the id of a lead in ``lead_id``: the first of their ids that is one, or stands for one.
 
@@ -96,7 +96,7 @@ def leave_out_rows_of(rows: ValidatedRows, deleted: pl.Series | None) -> Validat
     )
 
 
-def spread_accounts(rows: ValidatedRows, leads: KnownLeads | None) -> ValidatedRows:
+def spread_accounts(rows: ValidatedRows, leads: LeadDirectory | None) -> ValidatedRows:
     """The rows of accounts as rows of their leads: one for each lead of the account.
 
     Accounts without leads are common; their rows are left out and are no bad ones.
@@ -132,7 +132,7 @@ def match_emails(ids: pl.Series, known: pl.Series) -> pl.Series:
     return ids.zip_with(matched.is_null() | ids.is_in(addresses.implode()).fill_null(value=True), matched)
 
 
-def unify_email_case(rows: ValidatedRows, leads: KnownLeads | None) -> ValidatedRows:
+def unify_email_case(rows: ValidatedRows, leads: LeadDirectory | None) -> ValidatedRows:
     """The rows with the addresses of leads in the spelling of the leads."""
     if leads is None or "lead_id" not in rows.frame.columns:
         return rows

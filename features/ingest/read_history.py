@@ -60,7 +60,7 @@ from features.ingest.known_leads import (
     ListedLeads,
     find_buckets,
     find_hashes,
-    hash_ids,
+    hash_words,
 )
 from features.ingest.lead_ids import ambiguous_addresses, further_ids, leave_out_deleted
 from features.ingest.mapping import HistoryMapping, TableMapping
@@ -807,7 +807,9 @@ class _FreeTable:
             tally.id_notices |= set(id_notices(batch.frame, self.names.get(self.id_column)))
             rows, deleted = self.clean(batch, free, tally.words)
             if self.id_column in rows.frame.columns:
-                tally.runs.add(pl.Series(hash_ids(parse_categories(rows.frame[self.id_column]).drop_nulls())))
+                tally.runs.add(
+                    pl.Series(hash_words(parse_categories(rows.frame[self.id_column]).drop_nulls()))
+                )
             checked, attributes, frame = self.check(rows, context, marks.of(batch.frame))
             tally.deleted += [] if deleted is None else [deleted]
             tally.attributes = tally.attributes or attributes
@@ -822,7 +824,7 @@ class _FreeTable:
         tally.accepted += frame.height
         tally.batches += 1
         tally.frame = frame.clear()
-        tally.hashes.append(hash_ids(ids))
+        tally.hashes.append(hash_words(ids))
         if self.name == "leads":
             created = frame["created_at"]
             tally.created.append(created.to_numpy())
@@ -850,7 +852,7 @@ class _FreeTable:
         for batch in self.table.batches(columns=sorted({*self.names.values(), *self.free})):
             rows, _ = self.clean(batch, self.free, None)
             ids = parse_categories(rows.frame[self.id_column])
-            kept = pl.Series(hash_ids(ids)).is_in(repeated.implode()) & ids.is_not_null()
+            kept = pl.Series(hash_words(ids)).is_in(repeated.implode()) & ids.is_not_null()
             frames.append(rows.frame.with_columns(ids).filter(kept))
         rows = ValidatedRows(pl.concat(frames, how="vertical_relaxed"))
         whole = reject_totals(rows, rows.frame[self.id_column], self.id_column)
@@ -897,7 +899,7 @@ class _FreeTable:
         if self.mapping.deleted is None:
             return None
         gone = pl.concat([pl.Series(dtype=pl.String), *tally.deleted])
-        living = pl.Series(find_hashes(np.sort(hashes), hash_ids(gone))[1])
+        living = pl.Series(find_hashes(np.sort(hashes), hash_words(gone))[1])
         for further in tally.further:
             for column in self.also:
                 living |= gone.is_in(parse_categories(further[column]).drop_nulls().implode())

@@ -27,7 +27,7 @@ from features.suggestions import suggest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from features.ingest.known_leads import KnownIds, KnownLeads
+    from features.ingest.known_leads import KnownIds, LeadDirectory
     from features.ingest.mapping import TableEvidence, TableMapping
     from features.ingest.row_validation import ValidatedRows
     from features.parsing import Decimal
@@ -143,7 +143,7 @@ class ValidationContext:
     """
 
     until: int
-    leads: KnownLeads | None = None
+    leads: LeadDirectory | None = None
     accounts: KnownIds | None = None
     stages: tuple[str, ...] = ()
     times: TimeFormat = field(default_factory=TimeFormat)

@@ -135,7 +135,7 @@ def test_results_of_another_model_or_of_other_options_or_parts_are_not_used(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(part_scoring, "write_scores", stop)
+        patch.setattr(part_scoring, "write_scored_leads", stop)
         with pytest.raises(KeyboardInterrupt):
             score(model, parts, options)
     scored.clear()
