@@ -34,7 +34,7 @@ def table_columns(names: Iterable[str]) -> dict[str, str]:
     >>> table_columns(["demo_request.count.30d", "Größe"])
     {'demo_request.count.30d': 'demo_request_count_30d', 'Größe': 'grosse'}
     >>> sorted(table_columns(["a.b", "a b", "label"]).values())
-    ['a_b_5c72c9', 'a_b_c8687a', 'label_4c2c4a']
+    ['a_b_2e7336', 'a_b_c8687a', 'label_1aca80']
     """
     plain = {name: _plain_name(name) for name in names}
     uses = Counter((*plain.values(), *KEY_COLUMNS, *LABEL_COLUMNS))
