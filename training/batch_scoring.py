@@ -231,7 +231,7 @@ def score_feature_table(
         LeadBatch(rows.drop(options.carried), rows.select(pl.col(options.carried).cast(pl.String)))
         for rows in table.batches(options.carried)
     )
-    count = write_scores((_score(model, batch, options) for batch in batches), options, say)
+    count = write_scored_leads((_score(model, batch, options) for batch in batches), options, say)
     return ScoringResult(count, Quarantine())
 
 

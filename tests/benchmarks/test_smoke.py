@@ -80,10 +80,10 @@ def test_contributions_are_those_of_shap(company):
 
 
 def test_contributions_by_look_up_are_timed_beside_those_of_lightgbm(company):
-    rows, largest = explain.contributions(company, (1, 40))
+    rows, largest = explain.contributions(company[0], (1, 40))
     assert [row[0] for row in rows] == [1, 40]
     assert largest < 1e-12
-    assert all(took > 0 for _, took in explain.one_lead(company, times=2))
+    assert all(took > 0 for _, took in explain.one_lead(company[0], times=2))
 
 
 def test_a_flat_file_is_scored_beside_a_bare_prediction(tmp_path):
