@@ -16,6 +16,7 @@ from training.cli.options import (
     MOST_LISTED,
     OUT,
     ConfigFile,
+    HistoryConfig,
     Json,
     Lang,
     Leads,
@@ -250,7 +251,7 @@ def parts(
         typer.Option("--out", help="A new folder for the parts.", metavar="DIR", callback=creatable_folder),
     ],
     model: ModelName = "champion",
-    config: ConfigFile = None,
+    config: HistoryConfig = None,
     with_: Annotated[
         list[str] | None,
         typer.Option(
@@ -259,7 +260,9 @@ def parts(
             metavar="COLUMN",
         ),
     ] = None,
-    leads: Annotated[int, typer.Option(help="About how many leads a part has.", min=1)] = 25_000,
+    part_size: Annotated[
+        int, typer.Option(help="About how many leads a part has.", metavar="LEADS", min=1)
+    ] = 25_000,
     project: ProjectName = None,
     json_: Json = None,
 ) -> None:
@@ -273,7 +276,7 @@ def parts(
     settings = load_config(config or Path("leadloop.toml"))
     loaded = load_model(folder)
     with show_progress("cutting") as say:
-        cut = write_history_parts(loaded, settings, out, say, distinct_columns(with_), leads)
+        cut = write_history_parts(loaded, settings, out, say, distinct_columns(with_), part_size)
     for line in cut.in_words(out):
         print_status(line)
     named = "" if model == "champion" else f" --model {model}"

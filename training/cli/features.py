@@ -11,7 +11,7 @@ import typer
 from training.cli.commands import refuse_beside, resolve_model_dir
 from training.cli.console import print_next, print_result, print_status, usage_error
 from training.cli.options import (
-    ConfigFile,
+    HistoryConfig,
     Json,
     ModelName,
     ProjectName,
@@ -58,7 +58,7 @@ def features(
             callback=_day,
         ),
     ] = None,
-    config: ConfigFile = None,
+    config: HistoryConfig = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -157,6 +157,15 @@ ConfigFile = Annotated[
         "--config", help="The configuration, instead of --leads.", metavar="FILE", callback=configuration
     ),
 ]
+HistoryConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="The configuration of the history. Default: leadloop.toml.",
+        metavar="FILE",
+        callback=configuration,
+    ),
+]
 Json = Annotated[
     str | None,
     typer.Option(
