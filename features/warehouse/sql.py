@@ -147,7 +147,7 @@ def features_to_sql(
 
 _NOTES: dict[Warehouse, tuple[str, ...]] = {
     "postgres": (
-        "run SET enable_nestloop = off; SET jit = off before it: the planner would take nested loops",
+        "run SET enable_nestloop = off; SET jit = off before it: the planner takes nested loops over rows",
     )
 }
 
