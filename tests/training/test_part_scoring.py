@@ -165,7 +165,9 @@ def test_a_folder_with_something_in_it_is_not_cut_into(crm, tmp_path):
 def test_the_commands_cut_and_score(crm, tmp_path, monkeypatch):
     monkeypatch.chdir(crm[1].parent)
     out, scores = str(tmp_path / "parts"), tmp_path / "scores.csv"
-    cut = CliRunner().invoke(app, ["parts", "--model", "model", "--out", out, "--part-size", "60", "--json", "-"])
+    cut = CliRunner().invoke(
+        app, ["parts", "--model", "model", "--out", out, "--part-size", "60", "--json", "-"]
+    )
     assert cut.exit_code == 0, cut.output
     assert '"parts": 3' in cut.stdout
     run = ["score", "--model", "model", "--parts-dir", out, "--out", str(scores)]
