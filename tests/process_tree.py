@@ -9,12 +9,13 @@ _LISTENING = "0A"
 
 def descendants(pid):
     """A process and all that it started, and these started."""
-    file = Path(f"/proc/{pid}/task/{pid}/children")
     try:
-        children = [int(child) for child in file.read_text().split()]
-    except FileNotFoundError:
+        # A thread has children of its own, as those of Java do.
+        files = list(Path(f"/proc/{pid}/task").glob("*/children"))
+        children = [int(child) for file in files for child in file.read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
         return set()
-    return {pid}.union(*map(descendants, children))
+    return {pid}.union(*map(descendants, children)) if files else set()
 
 
 def alive(pids):

@@ -92,7 +92,7 @@ COMMAND_HELP = {
     ),
     "parts": CommandHelp(
         _EVERY_DAY,
-        ("leadloop parts --out parts", "leadloop score --parts-dir parts --workers 4 --out scores.parquet"),
+        ("leadloop parts --out parts", "leadloop parts --out parts --part-size 50000 --with owner"),
     ),
     "features": CommandHelp(
         _EVERY_DAY,
