@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from peak_memory import PeakMemory
 
 from features.clock import to_datetime
 from features.cohort import Snapshots
@@ -95,16 +96,13 @@ def score(model, config, *more, spread=False):
         stderr=subprocess.DEVNULL,
         preexec_fn=None if spread else _on_one_core,  # noqa: PLW1509 - no threads are running here
     )
-    _, status, used = os.wait4(process.pid, 0)
+    with PeakMemory(process.pid) as peak:
+        _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         msg = f"leadloop score ended with {process.returncode}"
         raise RuntimeError(msg)
-    return Run(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss * _RSS_UNIT)
-
-
-# Bytes on macOS, kilobytes on Linux.
-_RSS_UNIT = 1e-9 if sys.platform == "darwin" else 1.024e-6
+    return Run(time.perf_counter() - start, used.ru_utime + used.ru_stime, peak.gigabytes)
 
 
 def _on_one_core():

@@ -9,13 +9,13 @@ import argparse
 import os
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import batch
 import polars as pl
+from peak_memory import PeakMemory
 from polars.testing import assert_frame_equal
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -60,36 +60,6 @@ def _is_worker(pid):
         return False
 
 
-class Peak:
-    """The largest resident memory of a worker, looked at four times a second."""
-
-    def __init__(self):
-        self.gigabytes = 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self):
-        while not self._ended.wait(0.25):
-            sizes = [_peak(pid) for pid in descendants(os.getpid()) if _is_worker(pid)]
-            self.gigabytes = max([self.gigabytes, *sizes])
-
-
-def _peak(pid):
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0) * 1.024e-6
-
-
 def open_session(folder):
     """A session with two workers, whose Java has little to compile and nothing to show."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - an extra
@@ -119,7 +89,7 @@ def measure(model, config):
     before = usage()
     session = open_session(scratch)
     start, clock = usage(), time.perf_counter()
-    with Peak() as peak:
+    with PeakMemory(os.getpid(), _is_worker) as peak:
         history = read_spark_history(session, load_config(config), model)
         read = usage()
         leads = write_spark_table(history.scores(), scratch / "scores.parquet")
