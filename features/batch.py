@@ -85,7 +85,9 @@ def _fold_colleagues(history: LeadHistory, source: Source, keys: Rows, specs: Se
     if len(large) or not folds:
         folds.append(fold_accounts(events, large.lazy(), keys, specs))
     columns = [nw.col(spec.name).cast(nw.String if spec.is_category else nw.Int64) for spec in specs]
-    return nw.concat([fold.select(*KEYS, *columns) for fold in folds])
+    # Where snapshots count seconds in 32 bits, one of both ways has them in 64.
+    keys_alike = ("lead_id", nw.col("as_of").cast(nw.Int64))
+    return nw.concat([fold.select(*keys_alike, *columns) for fold in folds])
 
 
 def visible_events(history: LeadHistory, snapshots: Snapshots, source: Source = "touchpoints") -> Any:

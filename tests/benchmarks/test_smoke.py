@@ -98,7 +98,7 @@ def test_a_flat_file_is_scored_beside_a_bare_prediction(tmp_path):
 
 def test_the_report_of_a_run_is_measured(tmp_path):
     summing, writing, memory, page = report.made(*report.trained(300, 900, tmp_path))
-    assert min(summing, writing, memory) > 0
+    assert min(*summing, *writing, memory) > 0
     assert page.startswith("<!doctype html>")
 
 

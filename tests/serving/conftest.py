@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -219,11 +219,16 @@ def ready_log_file(tmp_path_factory):
     assert ready.count(key) == 1
 
     def create_ready(new):
-        is_new = not new.exists()
+        if not new.exists():
+            new.parent.mkdir(parents=True, exist_ok=True)
+            # Each log has a key of its own, and none is there in part: several workers may begin at once.
+            copy = new.with_name(f".{secrets.token_hex(8)}")
+            create(copy)
+            copy.write_bytes(ready.replace(key, secrets.token_hex(len(key) // 2).encode()))
+            with suppress(FileExistsError):
+                os.link(copy, new)
+            copy.unlink()
         create(new)
-        if is_new:
-            # Each log has a key of its own.
-            new.write_bytes(ready.replace(key, secrets.token_hex(len(key) // 2).encode()))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "create_owner_only", create_ready)

@@ -136,7 +136,7 @@ def test_mlflow_shows_the_model_with_its_signature_its_example_and_its_figures(t
     logged_model = client.get_logged_model(run.outputs.model_outputs[0].model_id)
     info = mlflow.models.get_model_info(f"models:/{logged_model.model_id}")
     assert set(info.signature.inputs.input_names()) >= set(trained.model.features.names)
-    assert info.signature.outputs.input_names() == ["log_odds", "probability", "points", "grade"]
+    assert info.signature.outputs.input_names() == ["probability", "log_odds", "points", "grade"]
     figures = {metric.key: metric for metric in logged_model.metrics}
     auc = figures["validation_roc_auc"]
     assert auc.value == trained.metrics["validation"]["roc_auc"].value
