@@ -60,7 +60,7 @@ ROWS = pd.DataFrame({"city": ["Ulm", None, "Bonn"], "size": [1.0, float("nan"), 
 
 def test_scores_are_those_of_the_model_in_order(model):
     scores = ScoringModel(model).predict(ROWS)
-    assert list(scores.columns) == ["log_odds", "probability", "points", "grade"]
+    assert list(scores.columns) == ["probability", "log_odds", "points", "grade"]
     assert scores["log_odds"].tolist() == [2.0, 0.0, 0.0]
     assert scores["probability"].tolist() == pytest.approx([1 / (1 + math.exp(-2)), 0.5, 0.5])
     assert scores["grade"].tolist() == ["B", "B", "B"]
