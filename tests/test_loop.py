@@ -61,7 +61,7 @@ def decisions(model, history):
     scorer, leads = Scorer(model), {record.lead_id: record for record in to_records(history)}
     snapshots = draw_snapshots(history, RULE).frame.sort("as_of", "lead_id")
     requests = [ScoringRequest(leads[lead], as_of, None, None) for lead, as_of in snapshots.rows()]
-    return [NewDecision(score, row) for score, row in scorer._scores(requests)]
+    return [NewDecision(score, row) for score, _, row in scorer._scores(requests, with_parts=False)]
 
 
 def reports(history):
