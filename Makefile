@@ -48,7 +48,8 @@ docs: $(READY) ## build the documentation into docs/_build/html; a warning is an
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 # Spark's tests run where there is a Java to run them with, and skip with a reason elsewhere.
-test: lint types $(if $(shell command -v java),$(SPARK)) ## everything that CI runs; the tests build the documentation, too
+test: $(READY) ## everything that CI runs; the tests build the documentation, too
+	@$(MAKE) --no-print-directory -j 3 lint types $(if $(shell command -v java),$(SPARK))
 	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 quick: $(READY) ## the tests that take seconds
