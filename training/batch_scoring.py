@@ -98,8 +98,7 @@ class ScoringResult:
         yield from self.quarantine.examples()
         if self.repeated:
             yield f"{self.repeated:,} rows have the id of a row further up; each row has a score of its own"
-        bad = f": {self.quarantine.summary()}" if len(self.quarantine) else ""
-        yield f"{self.leads:,} scores in {out}; {len(self.quarantine):,} cells or rows could not be read{bad}"
+        yield f"{self.leads:,} scores in {out}; {self.quarantine.total}"
         if self.quarantine.rows > len(self.quarantine):
             yield f"{self.quarantine.rows:,} rows of the file have no score"
 

@@ -68,10 +68,7 @@ class CutResult:
     def in_words(self, out: Path) -> Iterator[str]:
         """What to know about the parts, as lines for a terminal."""
         yield from self.quarantine.examples()
-        count = len(self.quarantine)
-        bad = f": {self.quarantine.summary()}" if count else ""
-        read = f"{count:,} cells or rows could not be read{bad}"
-        yield f"{self.leads:,} leads in {self.parts:,} parts in {out}; {read}"
+        yield f"{self.leads:,} leads in {self.parts:,} parts in {out}; {self.quarantine.total}"
 
     def to_dict(self) -> dict[str, int]:
         """The counts as ``parts --json`` writes them."""
@@ -198,11 +195,11 @@ def _require_same_features(model: ConversionModel, parts: Sequence[PartFolder]) 
 
 def _fingerprint(model: ConversionModel, rule: CohortRule, options: ScoringOptions) -> str:
     """What all results depend on beside their part."""
-    written = asdict(options)
+    settings = asdict(options)
     for name in ("out", "encoding", "best_first"):
-        del written[name]
-    written["contributions"] = options.contributions is not None
-    content = [model.version, version("leadloop"), version("polars"), asdict(rule), written]
+        del settings[name]
+    settings["contributions"] = options.contributions is not None
+    content = [model.version, version("leadloop"), version("polars"), asdict(rule), settings]
     return json.dumps(content, sort_keys=True)
 
 
@@ -232,19 +229,19 @@ def _score_missing(
 ) -> list[PartFailure]:
     """Score the parts that have no result yet; those that failed."""
     remaining = [task for task in tasks if not task.result.is_file()]
-    done = len(tasks) - len(remaining)
-    if done:
-        say(f"{done:,} of {len(tasks):,} parts were scored before and are kept")
+    ready = len(tasks) - len(remaining)
+    if ready:
+        say(f"{ready:,} of {len(tasks):,} parts were scored before and are kept")
     failures, leads, started = [], 0, time.monotonic()
     for task, result in zip(remaining, _score_all(model, remaining, workers), strict=True):
         if isinstance(result, Exception):
             failures.append(PartFailure(task.part.name, describe_error(result)))
             say(f"{failures[-1]}; the other parts go on")
             continue
-        done, leads = done + 1, leads + result
+        ready, leads = ready + 1, leads + result
         rate = leads / max(time.monotonic() - started, 1e-9)
-        line = f"{done:,} of {len(tasks):,} parts scored, {leads:,} leads ({rate:,.0f} a second)"
-        say(Step(line, done=done, total=len(tasks)))
+        line = f"{ready:,} of {len(tasks):,} parts scored, {leads:,} leads ({rate:,.0f} a second)"
+        say(Step(line, done=ready, total=len(tasks)))
     return failures
 
 

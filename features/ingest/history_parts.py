@@ -28,6 +28,7 @@ from features.history import (
 from features.ingest.history_extractions import extract_history
 from features.ingest.quarantine import SourceError
 from features.ingest.schema import CONTRACT, attribute_numbers
+from features.ingest.tables import parquet_files
 from features.merges import MERGE_SCHEMA, PART, MergeCircleError, chain_merges
 from features.parsing import MISSING, strip_missing
 from features.suggestions import suggest
@@ -114,8 +115,7 @@ class PartFolder:
     def _read_table(self, name: str) -> pl.DataFrame:
         path = self.path / f"{name}.parquet"
         try:
-            # A folder of files is how Spark writes a table.
-            frame = pl.read_parquet(path / "*.parquet" if path.is_dir() else path, hive_partitioning=False)
+            frame = pl.read_parquet(parquet_files(path), hive_partitioning=False)
         except (pl.exceptions.PolarsError, OSError) as error:
             msg = f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write the part again"
             raise SourceError(msg) from error

@@ -51,7 +51,7 @@ class Quarantine:
     Attributes:
         frame: ``table``, ``file``, ``row``, ``column``, ``value`` and ``reason`` of each entry. ``row`` is
             the line of a text file as an editor counts it (a record's first line; the header is line 1) and
-            the number of the record elsewhere, the first being 1.
+            the number of the record elsewhere, the first being 1; null where rows have no order, as in Spark.
         rows: Rows left out for good; a cell that merely became missing has an entry while its row goes on.
         reasons: The messages of the entries by their English text, which is how ``frame`` names them.
     """
@@ -112,10 +112,17 @@ class Quarantine:
             for key, count in self.counts.items()
         )
 
+    @property
+    def total(self) -> str:
+        """How many cells or rows could not be read, and why, for the end of a sentence."""
+        reasons = f": {self.summary()}" if len(self) else ""
+        return f"{len(self):,} cells or rows could not be read{reasons}"
+
     def examples(self) -> Iterator[str]:
         """The first three entries, a line each."""
         for _, file, row, column, value, reason in self.frame.head(_MAX_LISTED).iter_rows():
-            yield f"{file}, row {row}, {column or 'row'}: {value!r}: {reason}"
+            place = file if row is None else f"{file}, row {row}"
+            yield f"{place}, {column or 'row'}: {value!r}: {reason}"
 
 
 def format_counts(entries: int, columns: Sequence[str]) -> str:

@@ -440,7 +440,7 @@ class JoinedReading:
 
     Attributes:
         observed_until: The end of observation of the whole history, in epoch seconds.
-        quarantine: The bad rows and cells of all parts; a ``row`` is that of the part.
+        quarantine: The bad rows and cells of all parts; without row numbers.
         notices: Sentences on the end of observation.
         evidence: By table, what all values say on the marks in its numbers.
         agreed: Whether every part took the marks in its numbers for what all parts together say of them. If
@@ -473,6 +473,9 @@ def join_readings(
     by_table = list(zip(*parts, strict=True))
     tables = [reduce(add, reports) for reports in by_table]
     quarantine = reduce(add, (table.quarantine for table in tables))
+    # A number counts the rows of a part, which nobody else has in that order.
+    numberless = quarantine.frame.with_columns(row=pl.lit(None, quarantine.frame.schema["row"]))
+    quarantine = replace(quarantine, frame=numberless)
     evidence = tuple(table.evidence for table in tables)
     if mapping.evidence is None and not all(map(_agree, by_table, evidence)):
         return JoinedReading(0, quarantine, (), evidence, agreed=False)

@@ -331,12 +331,16 @@ def _folder(place: TableSource) -> Path | None:
 
 def _find_file(folder: Path, table: str) -> Path:
     candidates = (folder / f"{table}{ending}" for ending in _ENDINGS)
-    path = next((path for path in candidates if path.is_file()), None)
+    path = next((path for path in candidates if path.is_file() or _is_parquet_folder(path)), None)
     if path is None:
         known = sorted(table_stem(each.name) for each in folder.iterdir() if each.suffix in _ENDINGS[1:])
         msg = f"{folder} has no table {table!r}{suggest(table, known)}"
         raise SourceError(msg)
     return path
+
+
+def _is_parquet_folder(path: Path) -> bool:
+    return path.suffix == ".parquet" and path.is_dir()
 
 
 def _connection(place: TableSource) -> AbstractContextManager[DatabaseConnection]:
@@ -411,7 +415,9 @@ def _create_view(
     """
     view = _quoted(table_stem(path.name))
     if is_parquet(path):
-        rows = f"SELECT * FROM read_parquet({_literal(str(stack.enter_context(_plain_path(path))))})"  # noqa: S608
+        files = (stack.enter_context(_plain_path(file)) for file in parquet_files(path))
+        names = ", ".join(_literal(str(file)) for file in files)
+        rows = f"SELECT * FROM read_parquet([{names}], union_by_name = true)"  # noqa: S608
     else:
         dialect = sniff_dialect(path, encoding)
         copy = stack.enter_context(_readable_copy(path, dialect))
@@ -525,26 +531,62 @@ def _filter_batch(batch: Batch, place: TableSource, columns: list[str]) -> Batch
 
 
 def _open_file(place: TableSource, path: Path, encoding: Encoding | None) -> TableReader:
-    if not path.is_file():
-        raise SourceError(
-            f"{path} does not exist" if not path.exists() else f"{path} is a folder, not a file"
-        )
+    if not path.exists():
+        msg = f"{path} does not exist"
+        raise SourceError(msg)
+    if path.is_dir():
+        return _open_parquet(place, path)
     if path.stat().st_size == 0:
         msg = f"{path} is empty: not even a header line"
         raise SourceError(msg)
     if not is_parquet(path):
         dialect = sniff_dialect(path, encoding)
         return TableReader(place, dialect.columns, dialect, path=path)
+    return _open_parquet(place, path)
+
+
+def _open_parquet(place: TableSource, path: Path) -> TableReader:
+    names_of = {file: _parquet_names(file) for file in parquet_files(path)}
+    (first, names), *others = names_of.items()
+    for file, further in others:
+        if differing := sorted(set(names) ^ set(further)):
+            msg = (
+                f"{path}: {file.name} and {first.name} have other columns (such as {differing[0]!r}); "
+                "files of one table have the same: write the folder again"
+            )
+            raise SourceError(msg)
+    return TableReader(place, unique_names(names), own_names=names, path=path)
+
+
+def _parquet_names(file: Path) -> tuple[str, ...]:
     try:
-        names = tuple(pq.read_schema(path).names)
-        return TableReader(place, unique_names(names), own_names=names, path=path)
+        return tuple(pq.read_schema(file).names)
     except (pa.ArrowException, OSError) as error:
-        msg = f"{path} looks like Parquet but cannot be read: {first_line(error)}"
+        msg = f"{file} looks like Parquet but cannot be read: {first_line(error)}"
         raise SourceError(msg) from error
 
 
+def parquet_files(path: Path) -> list[Path]:
+    """The files of a table in Parquet: itself, or all of a folder, as Spark writes, by name.
+
+    Raises:
+        SourceError: A folder has none.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.glob("*.parquet") if not file.name.startswith((".", "_")))
+    if not files:
+        msg = (
+            f"{path} is a folder without Parquet files; name a file, or a folder whose files end in .parquet"
+        )
+        raise SourceError(msg)
+    return files
+
+
 def is_parquet(path: Path) -> bool:
-    """Whether the file begins as a Parquet file does."""
+    """Whether it is a folder of Parquet files, or begins as a Parquet file does."""
+    if path.is_dir():
+        return bool(parquet_files(path))
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
 
@@ -568,10 +610,11 @@ def _frames(table: TableReader, rows: int, columns: list[str]) -> Iterator[pl.Da
 def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
     # Polars reads ahead without a bound: 20 million rows took 1.7 GB more than this does. And what pyarrow
     # reads of a file stays in memory until it is done with the row groups it was asked for.
-    with pq.ParquetFile(path) as file:
-        for groups in _row_groups(file.metadata, rows):
-            for batch in file.iter_batches(rows, groups, columns, use_threads=False):
-                yield arrow_to_frame(batch).select(columns)
+    for each in parquet_files(path):
+        with pq.ParquetFile(each) as file:
+            for groups in _row_groups(file.metadata, rows):
+                for batch in file.iter_batches(rows, groups, columns, use_threads=False):
+                    yield arrow_to_frame(batch).select(columns)
 
 
 def _row_groups(metadata: pq.FileMetaData, rows: int) -> Iterator[list[int]]:

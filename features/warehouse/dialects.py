@@ -36,7 +36,7 @@ _NUMBER = "'^[+-]?[0-9]+([.][0-9]+)?$'"
 _MD5: dict[Warehouse, str] = {"bigquery": "TO_HEX(MD5({}))", "trino": "LOWER(TO_HEX(MD5(TO_UTF8({}))))"}
 
 
-def type_name(kind: str, warehouse: Warehouse) -> str:
+def sql_type(kind: str, warehouse: Warehouse) -> str:
     """The type for ``"text"``, ``"integer"`` (64 bits), ``"number"`` (double) or ``"money"`` (decimal)."""
     return _TYPES[kind].get(warehouse, _USUAL_TYPES[kind])
 
@@ -73,7 +73,7 @@ def epoch_seconds(sql: str, warehouse: Warehouse) -> str:
 
 def as_text(sql: str, warehouse: Warehouse) -> str:
     """An expression as text in the order of its code points; in PostgreSQL it would be a language's."""
-    text = f"CAST({sql} AS {type_name('text', warehouse)})"
+    text = f"CAST({sql} AS {sql_type('text', warehouse)})"
     return f'{text} COLLATE "C"' if warehouse == "postgres" else text
 
 

@@ -34,8 +34,8 @@ from features.warehouse.dialects import (
     quote_name,
     quote_own_name,
     quote_table,
+    sql_type,
     text_literal,
-    type_name,
 )
 
 if TYPE_CHECKING:
@@ -181,12 +181,12 @@ class TableSelects:
             return self._word(raw, table, {})
         if column.unit == "flag":
             return self._flag(raw)
-        return f"CAST({raw} AS {type_name('number', self.warehouse)})"
+        return f"CAST({raw} AS {sql_type('number', self.warehouse)})"
 
-    def events(self, name: str, needed: Iterable[str]) -> str:
-        """The SELECT of all tables of events of a name; columns that are not ``needed`` are null."""
+    def events(self, name: str, columns_read: Iterable[str]) -> str:
+        """The SELECT of all tables of events of a name; columns that are not ``columns_read`` are null."""
         tables = [each for table in getattr(self.mapping, name) for each in table.by_stage()]
-        columns = frozenset({*needed, _WORD_OF[name]})
+        columns = frozenset({*columns_read, _WORD_OF[name]})
         if not tables:
             empty = ", ".join(
                 f"{self._null(_kind(dtype))} AS {self._own(column)}"
@@ -195,9 +195,9 @@ class TableSelects:
             return f"SELECT {empty} FROM {self._own(OBSERVATION)} WHERE 1 = 0"  # noqa: S608
         return " UNION ALL ".join(self._event_select(name, table, columns) for table in tables)
 
-    def _event_select(self, name: str, table: TableMapping, needed: frozenset[str]) -> str:
+    def _event_select(self, name: str, table: TableMapping, columns_read: frozenset[str]) -> str:
         cells = {
-            column: self._event_cell(name, table, column, needed, _kind(dtype))
+            column: self._event_cell(name, table, column, columns_read, _kind(dtype))
             for column, dtype in EVENT_SCHEMAS[name].items()
         }
         if "occurred_at" in cells:
@@ -212,16 +212,20 @@ class TableSelects:
         return f"SELECT {names} FROM {relation} WHERE {' AND '.join(conditions)}"  # noqa: S608
 
     def _event_cell(
-        self, name: str, table: TableMapping, column: str, needed: frozenset[str], kind: str
+        self, name: str, table: TableMapping, column: str, columns_read: frozenset[str], kind: str
     ) -> str:
         if column == "number":
-            return self._number(table) if {"number", "value"} & needed else self._null("number")
+            return self._number(table) if {"number", "value"} & columns_read else self._null("number")
         if column == "known_at" and "known_at" not in table.columns and name != "attributes":
-            return self._event_cell(name, table, "occurred_at", needed, kind)
+            return self._event_cell(name, table, "occurred_at", columns_read, kind)
         if column in _MOMENTS:
             sql = self._moment(table, column, "e")
             return self._end_of_day(table, column, sql) if name == "transitions" else sql
-        return self._cell(table, column, "e") if column in needed or column == "lead_id" else self._null(kind)
+        return (
+            self._cell(table, column, "e")
+            if column in columns_read or column == "lead_id"
+            else self._null(kind)
+        )
 
     def _cell(self, table: TableMapping, column: str, alias: str) -> str:
         """A cell of the contract that is no time."""
@@ -256,20 +260,20 @@ class TableSelects:
 
     def _flag(self, raw: str) -> str:
         word = f"LOWER({as_text(raw, self.warehouse)})"
-        number = type_name("number", self.warehouse)
+        number = sql_type("number", self.warehouse)
         yes, no = self._list(sorted(TRUE)), self._list(sorted(FALSE))
         flag = f"CASE WHEN {word} IN ({yes}) THEN 1 WHEN {word} IN ({no}) THEN 0 END"
         return f"CAST({flag} AS {number})"
 
     def _count(self, raw: str, *, is_major: bool) -> str:
-        integer = type_name("integer", self.warehouse)
+        integer = sql_type("integer", self.warehouse)
         if is_major:
-            return f"CAST(ROUND(CAST({raw} AS {type_name('money', self.warehouse)}) * 100) AS {integer})"
-        return f"CAST(FLOOR(CAST({raw} AS {type_name('number', self.warehouse)})) AS {integer})"
+            return f"CAST(ROUND(CAST({raw} AS {sql_type('money', self.warehouse)}) * 100) AS {integer})"
+        return f"CAST(FLOOR(CAST({raw} AS {sql_type('number', self.warehouse)})) AS {integer})"
 
     def _number(self, table: TableMapping) -> str:
         """The number that an overwritten attribute is, if it is one."""
-        number = type_name("number", self.warehouse)
+        number = sql_type("number", self.warehouse)
         if self.is_canonical:
             return f"CAST({self._own('e')}.{self._quote('number')} AS {number})"
         text = f"TRIM({as_text(self._raw(table, 'value', 'e'), self.warehouse)})"
@@ -279,7 +283,7 @@ class TableSelects:
     def _moment(self, table: TableMapping, column: str, alias: str) -> str:
         """A time in epoch seconds; null where it stands for none."""
         raw = self._raw(table, column, alias)
-        integer, number = (type_name(kind, self.warehouse) for kind in ("integer", "number"))
+        integer, number = (sql_type(kind, self.warehouse) for kind in ("integer", "number"))
         if self.is_canonical:
             return f"CAST({raw} AS {integer})"
         scale = " / 1000.0" if table.time_format == EPOCH_MS else ""
@@ -309,7 +313,7 @@ class TableSelects:
         return ", ".join(text_literal(word, self.warehouse) for word in words)
 
     def _null(self, kind: str) -> str:
-        return f"CAST(NULL AS {type_name(kind, self.warehouse)})"
+        return f"CAST(NULL AS {sql_type(kind, self.warehouse)})"
 
     def _own(self, name: str) -> str:
         return quote_own_name(name, self.warehouse)

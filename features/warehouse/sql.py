@@ -26,8 +26,8 @@ from features.warehouse.dialects import (
     epoch_seconds,
     md5_digits,
     quote_own_name,
+    sql_type,
     stored_name,
-    type_name,
 )
 from features.warehouse.history_tables import (
     EVENT_SCHEMAS,
@@ -207,12 +207,12 @@ def _add_training_rows(query: _QueryWriter, tables: Mapping[str, Any], snapshots
     lead_id, leads, digit = (
         quote_own_name(name, query.warehouse) for name in ("lead_id", f"{_PREFIX}leads", "digit")
     )
-    drawn, integer = f"SELECT * FROM {leads}", type_name("integer", query.warehouse)  # noqa: S608
+    sample, integer = f"SELECT * FROM {leads}", sql_type("integer", query.warehouse)  # noqa: S608
     if snapshots.share < 1:
         first = f"SUBSTR({md5_digits(lead_id, query.warehouse)}, 1, {_HASH_DIGITS})"
         limit = f"{int(snapshots.share * 16**_HASH_DIGITS):0{_HASH_DIGITS}x}"
-        drawn += f" WHERE {first} < '{limit}'"
-    query.add_text("drawn", drawn)
+        sample += f" WHERE {first} < '{limit}'"
+    query.add_text("drawn", sample)
     query.add_text(
         "digits", " UNION ALL ".join(f"SELECT CAST({number} AS {integer}) AS {digit}" for number in range(10))
     )
@@ -300,8 +300,8 @@ def _with_plain_names(features: FeatureSet, columns: tuple[LeadColumn, ...]) -> 
 
 
 def _comment(features: FeatureSet, snapshots: OpenLeads | TrainingSnapshots, notes: tuple[str, ...]) -> str:
-    what = "the open leads" if isinstance(snapshots, OpenLeads) else "labelled snapshots, to train with"
-    first = f"{len(features):,} features of the set {features.fingerprint}: {what}; written by leadloop"
+    subject = "the open leads" if isinstance(snapshots, OpenLeads) else "labelled snapshots, to train with"
+    first = f"{len(features):,} features of the set {features.fingerprint}: {subject}; written by leadloop"
     return "".join(f"-- {line}\n" for line in (first, *(re.sub(r"\s+", " ", note) for note in notes)))
 
 

@@ -205,7 +205,7 @@ def score(
     of_files = sources | {"--encoding": encoding, "--contributions": contributions} | many
     refuse_beside("--engine spark", engine == "spark", of_files)
     if engine == "spark":
-        _require_spark_target(out)
+        require_spark_target(out)
     folder = resolve_model_dir(model, project)
     from training.batch_scoring import ScoringOptions, score_feature_table, score_flat, score_history
 
@@ -291,9 +291,11 @@ def refuse_beside(option: str, value: object, others: Mapping[str, object]) -> N
         usage_error(f"{option} does not go with {named[0]}; leave one of them out")
 
 
-def _require_spark_target(out: Path) -> None:
-    if out.suffix in {".csv", ".txt", ".tsv"}:
+def require_spark_target(out: Path | None) -> Path:
+    """The name of what Spark writes; none, and that of a text file, is refused."""
+    if out is None or out.suffix in {".csv", ".txt", ".tsv"}:
         usage_error("Spark writes a folder that ends in .parquet, or a table; give --out such a name")
+    return out
 
 
 def _score_on_spark(model: Path, config: Path | None, options: ScoringOptions, json_: Json) -> None:
@@ -319,6 +321,8 @@ def _score_on_spark(model: Path, config: Path | None, options: ScoringOptions, j
         history.unpersist()
     for line in (*history.notices, *history.in_words(count, out)):
         print_status(line)
+    if out.suffix == ".parquet":
+        print_next(f"leadloop push CRM --scores {out} shows what it would send to your CRM")
     print_result({"leads": count, "unreadable": len(history.quarantine), "out": str(out)}, json_)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.cli.commands import refuse_beside, resolve_model_dir
-from training.cli.console import print_next, print_result, print_status, usage_error
+from training.cli.commands import refuse_beside, require_spark_target, resolve_model_dir
+from training.cli.console import print_next, print_result, print_status, show_progress, usage_error
 from training.cli.options import (
     HistoryConfig,
     Json,
@@ -89,9 +89,10 @@ def features(
 ) -> None:
     """Write the model's features as one SELECT for your warehouse, or compute them with Spark."""
     if engine is not None:
-        refuse_beside("--engine spark", engine, {"--sql": sql, "--as-of": as_of, "--sample": sample})
-        refuse_beside("--engine spark", engine, {"--canonical": canonical})
-        _compute_on_spark(resolve_model_dir(model, project), config, out, json_, training_set=training_set)
+        of_sql = {"--sql": sql, "--as-of": as_of, "--sample": sample, "--canonical": canonical}
+        refuse_beside("--engine spark", engine, of_sql)
+        target = require_spark_target(out)
+        _compute_on_spark(resolve_model_dir(model, project), config, target, json_, training_set=training_set)
         return
     if sql is None:
         usage_error("say who computes the features: --sql WAREHOUSE, or --engine spark")
@@ -144,23 +145,34 @@ def _refuse_sample(sample: float | None, *, training_set: bool) -> None:
 
 
 def _compute_on_spark(
-    model: Path, config: Path | None, out: Path | None, json_: Json, *, training_set: bool
+    model: Path, config: Path | None, out: Path, json_: Json, *, training_set: bool
 ) -> None:
     """Compute the features of the open leads, or a training set, as a table of Spark."""
-    if out is None:
-        usage_error("name a table of Spark, or a folder that ends in .parquet, with --out")
     from training.config.settings import load_config
     from training.spark.session import open_spark_session, write_spark_table
     from training.spark.spark_history import read_spark_history
 
     settings = load_config(config or Path("leadloop.toml"))
     quarantine = settings.quarantine.file or out.with_name(f"{out.stem}.quarantine.csv")
-    history = read_spark_history(open_spark_session(), settings, model, quarantine_file=quarantine)
-    rows = history.training_set() if training_set else history.features()
-    count = write_spark_table(rows, out)
-    history.unpersist()
-    print_status(f"{count:,} rows of features in {out}")
-    print_result({"rows": count, "columns": rows.columns, "out": str(out)}, json_)
+    with show_progress("computing") as say:
+        say("Spark cuts the history into parts and reads them")
+        history = read_spark_history(open_spark_session(), settings, model, quarantine_file=quarantine)
+        rows = history.training_set() if training_set else history.features()
+        say("Spark computes the features of the parts")
+        count = write_spark_table(rows, out)
+        history.unpersist()
+    for line in (*history.notices, *history.quarantine.examples()):
+        print_status(line)
+    print_status(f"{count:,} rows of features in {out}; {history.quarantine.total}")
+    print_next(
+        f"leadloop train --training-set {out}"
+        if training_set
+        else f"leadloop score --features {out} --out scores.csv"
+    )
+    print_result(
+        {"rows": count, "unreadable": len(history.quarantine), "columns": rows.columns, "out": str(out)},
+        json_,
+    )
 
 
 def _notes(sql: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import polars.selectors as cs
 
+from features.ingest.tables import parquet_files
 from features.spreadsheet import unescape_formulas
 from features.suggestions import suggest
 from training.crm.protocol import CrmRecord, PushError
@@ -84,11 +85,11 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def _table(path: Path) -> pl.DataFrame:
-    if not path.is_file():
+    if not path.exists():
         msg = f"{path} does not exist; give the file that `leadloop score` wrote"
         raise PushError(msg)
     if path.suffix == ".parquet":
-        return pl.read_parquet(path)
+        return pl.read_parquet(parquet_files(path), hive_partitioning=False)
     types = {"lead_id": pl.String, "grade": pl.String, "probability": pl.Float64}
     try:
         return unescape_formulas(pl.read_csv(path, schema_overrides=types, infer_schema_length=None))

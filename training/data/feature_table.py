@@ -46,7 +46,7 @@ class FeatureTableError(ValueError):
 
 
 def find_feature_table(place: str, database: Database | None) -> TableSource:
-    """Where a table of features is: a CSV or Parquet file, or a table of a database.
+    """Where a table of features is: a CSV or Parquet file, a folder of Parquet files, or a database table.
 
     Args:
         place: The file, or the name of the table.
@@ -57,7 +57,7 @@ def find_feature_table(place: str, database: Database | None) -> TableSource:
     """
     path = Path(place)
     if path.suffix in _FILES:
-        if not path.is_file():
+        if not path.exists():
             msg = f"{place} does not exist"
             raise FeatureTableError(msg)
         return TableSource(file=path)
@@ -152,8 +152,8 @@ class FeatureTable:
         numbers = column.cast(pl.Float64, strict=False)
         wrong = column.filter(numbers.is_null() & column.is_not_null())
         if len(wrong) or column.dtype == pl.Boolean:
-            what = repr(wrong[0]) if len(wrong) else "true and false"
-            msg = f"{self.reader.place.name}: {name} holds {what}; it is a number"
+            content = repr(wrong[0]) if len(wrong) else "true and false"
+            msg = f"{self.reader.place.name}: {name} holds {content}; it is a number"
             raise FeatureTableError(msg)
         return numbers
 

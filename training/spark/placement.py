@@ -142,9 +142,9 @@ def _known_groups(session: SparkSession, groups: DataFrame, keys: Iterable[str])
     from pyspark.sql import functions as F  # noqa: N812, PLC0415
 
     names = sorted(keys)
-    wanted = session.createDataFrame([(name,) for name in names], f"{_LEAD} string")
-    found = groups.join(F.broadcast(wanted), _LEAD).select(_LEAD, _GROUP).collect()
-    return {name: _LEAD_MARK + name for name in names} | {row[0]: row[1] for row in found}
+    leads = session.createDataFrame([(name,) for name in names], f"{_LEAD} string")
+    rows = groups.join(F.broadcast(leads), _LEAD).select(_LEAD, _GROUP).collect()
+    return {name: _LEAD_MARK + name for name in names} | {row[0]: row[1] for row in rows}
 
 
 def join_groups(edges: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -229,5 +229,5 @@ def _partition_keys(session: SparkSession, parts: int) -> tuple[int, ...]:
 
     numbers = session.range(0, 16 * parts + 64)
     by_partition = numbers.groupBy(F.pmod(F.hash("id"), F.lit(parts)).alias("partition")).agg(F.min("id"))
-    found: dict[int, Any] = {row[0]: row[1] for row in by_partition.collect()}
-    return tuple(found.get(number, number) for number in range(parts))
+    numbers_of: dict[int, Any] = {row[0]: row[1] for row in by_partition.collect()}
+    return tuple(numbers_of.get(number, number) for number in range(parts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,13 @@ def open_spark_session() -> SparkSession:
     if SparkConf().get("spark.master", "local[*]").startswith("local"):
         # Workers on this machine have leadloop where this process has it.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    return builder.getOrCreate()
+    # What a command says is not to stand between progress bars, warnings of Java, and one about every pandas.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    if "spark.ui.showConsoleProgress" not in dict(SparkConf().getAll()):
+        builder = builder.config("spark.ui.showConsoleProgress", "false")
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
 
 
 def has_java() -> bool:

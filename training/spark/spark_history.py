@@ -173,8 +173,8 @@ def _read(
 ) -> tuple[DataFrame, JoinedReading]:
     """The tables of the parts, which Spark keeps, and what their readings say together."""
     frames = pieces.mapInArrow(partial(read_parts, reading=reading), FRAME_SCHEMA).persist()
-    found = frames.where(f"name = '{REPORTS}'").select("rows").collect()
-    reports = [reports_from_bytes(bytes(row[0])) for row in found]
+    rows = frames.where(f"name = '{REPORTS}'").select("rows").collect()
+    reports = [reports_from_bytes(bytes(row[0])) for row in rows]
     return frames, join_readings(reading.mapping, reports, quarantine_file)
 
 
@@ -227,15 +227,15 @@ def _require_lead_columns(
 def _distinct_sources(tables: Sequence[SparkTable]) -> tuple[tuple[int, ...], list[SparkTable]]:
     """Which source each table is read from; sections that read events from the leads' own table share it."""
     leads = next(table for table in tables if table.kind == "leads")
-    kept: list[SparkTable] = []
+    distinct: list[SparkTable] = []
     sources = []
     for table in tables:
-        if table.kind != "leads" and table.mapping.location == leads.mapping.location and leads in kept:
-            sources.append(kept.index(leads))
+        if table.kind != "leads" and table.mapping.location == leads.mapping.location and leads in distinct:
+            sources.append(distinct.index(leads))
         else:
-            sources.append(len(kept))
-            kept.append(table)
-    return tuple(sources), kept
+            sources.append(len(distinct))
+            distinct.append(table)
+    return tuple(sources), distinct
 
 
 NO_COLUMN = "leadloop.no_column"
@@ -288,11 +288,11 @@ def read_spark_history(  # noqa: PLR0913 - the one call that users need
     tables = open_spark_tables(session, mapping)
     _require_lead_columns(mapping, tables, carried)
     placement = place_leads(session, tables, leads_a_part)
-    sources, kept = _distinct_sources(tables)
-    reading = PartReading(mapping, int(time.time()), sources, tuple(table.names for table in kept))
+    sources, distinct = _distinct_sources(tables)
+    reading = PartReading(mapping, int(time.time()), sources, tuple(table.names for table in distinct))
     pieces = [
         placement.place(table).mapInArrow(partial(cut_rows, source=source, names=table.names), PIECE_SCHEMA)
-        for source, table in enumerate(kept)
+        for source, table in enumerate(distinct)
     ]
     shuffled = reduce(lambda first, second: first.unionByName(second), pieces).repartition(
         len(placement.keys), "part"

@@ -86,13 +86,13 @@ def _open(session: SparkSession, kind: TableName, table: TableMapping, mapping: 
         places = sorted({place for each in same for place in _needed_places(*each, mapping, names)})
         _require_one_key(table, mapping.leads)
     columns = [_quoted(own_names[i]).alias(f"c{k}") for k, i in enumerate(places)]
-    needed = [names[i] for i in places]
+    own = [names[i] for i in places]
     others = [_quoted(name) for i, name in enumerate(own_names) if i not in places]
     if others and kind == "touchpoints" and table.id is None:
         # Two touchpoints are one if they are alike in every column, those that are not read included.
         columns.append(_digest(others).alias(f"c{len(places)}"))
-        needed.append(OTHER_CELLS)
-    return SparkTable(kind, table, rows.select(*columns), tuple(needed))
+        own.append(OTHER_CELLS)
+    return SparkTable(kind, table, rows.select(*columns), tuple(own))
 
 
 OTHER_CELLS = "leadloop.other_cells"
@@ -112,14 +112,14 @@ def _needed_places(
     kind: TableName, table: TableMapping, mapping: HistoryMapping, names: tuple[str, ...]
 ) -> list[int]:
     """The places of the columns that are read."""
-    wanted_of = {*column_names(kind), *table.references.values(), *table.where, *table.lookup}
+    names_read = {*column_names(kind), *table.references.values(), *table.where, *table.lookup}
     if kind in {"leads", "accounts"}:
         prefix = "" if kind == "leads" else "account."
         only = mapping.plain.only or tuple(prefix + name for name in names)
-        wanted_of |= {name.removeprefix(prefix) for name in only if name.startswith(prefix)}
+        names_read |= {name.removeprefix(prefix) for name in only if name.startswith(prefix)}
     # "column.key" is a value inside of a JSON column.
-    roots = {name.partition(".")[0] for name in wanted_of}
-    return [i for i, name in enumerate(names) if name in wanted_of or name in roots]
+    roots = {name.partition(".")[0] for name in names_read}
+    return [i for i, name in enumerate(names) if name in names_read or name in roots]
 
 
 def _refuse_other_tables(table: TableMapping) -> None:
@@ -130,13 +130,13 @@ def _refuse_other_tables(table: TableMapping) -> None:
         "also": table.also,
         "lead_id with several columns": table.lead_id[1:],
     }
-    used = [key for key, value in keys.items() if value]
+    unreadable = [key for key, value in keys.items() if value]
     ids = {"lead_id", "account_id", "merged_into"}
-    used += [f"values.{name}" for name in sorted(ids & table.values.keys())]
-    if used:
+    unreadable += [f"values.{name}" for name in sorted(ids & table.values.keys())]
+    if unreadable:
         msg = (
-            f"{table.name}: with Spark, {used[0]} is not read from the configuration, since it needs the "
-            f'whole of a table; write it as SQL: database = "{CATALOG}", query = "SELECT ..."'
+            f"{table.name}: with Spark, {unreadable[0]} is not read from the configuration, since it "
+            f'needs the whole of a table; write it as SQL: database = "{CATALOG}", query = "SELECT ..."'
         )
         raise SourceError(msg)
 

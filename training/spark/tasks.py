@@ -70,12 +70,16 @@ def _pieces(batches: list[pa.RecordBatch], source: int, names: tuple[str, ...]) 
     rows = pa.Table.from_batches(batches)
     parts = rows.column("part").to_numpy()
     order = np.argsort(parts, kind="stable")
-    found, first = np.unique(parts[order], return_index=True)
+    numbers, first = np.unique(parts[order], return_index=True)
     ordered = rows.drop_columns(["part"]).rename_columns(names).take(order)
     ends = [*first[1:], len(order)]
     cut = [_to_bytes(ordered.slice(start, end - start)) for start, end in zip(first, ends, strict=True)]
     return pa.RecordBatch.from_arrays(
-        [pa.array(found, pa.int64()), pa.array([source] * len(cut), pa.int32()), pa.array(cut, pa.binary())],
+        [
+            pa.array(numbers, pa.int64()),
+            pa.array([source] * len(cut), pa.int32()),
+            pa.array(cut, pa.binary()),
+        ],
         schema=_PIECE_TYPES,
     )
 

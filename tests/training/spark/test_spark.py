@@ -270,9 +270,10 @@ def test_labels_of_parts_are_those_of_the_whole(parts, config, plain):
 def test_learning_from_a_training_set_of_spark_is_learning_from_the_history(
     parts, config, model, plain, tmp_path
 ):
-    write_spark_table(parts.training_set().coalesce(1), tmp_path / "set.parquet")
-    (file,) = (tmp_path / "set.parquet").glob("*.parquet")
-    table = open_feature_table(find_feature_table(str(file), None), model.features)
+    folder = tmp_path / "set.parquet"
+    write_spark_table(parts.training_set().repartition(3), folder)
+    assert len(list(folder.glob("*.parquet"))) == 3
+    table = open_feature_table(find_feature_table(str(folder), None), model.features)
     found = dataset_from_table(table, model.card, config)
     labels = compute_labels(
         plain.history, draw_snapshots(plain.history, config.cohort_rule), config.label_spec
@@ -292,6 +293,9 @@ def test_end_of_observation_and_bad_rows_are_of_the_whole_history(parts, plain):
     bad = parts.quarantine.frame.select(columns).sort(columns)
     assert_frame_equal(bad, plain.quarantine.frame.select(columns).sort(columns))
     assert parts.quarantine.rows == plain.quarantine.rows > 3
+    # Rows of a Spark table have no order, so no number.
+    assert parts.quarantine.frame["row"].is_null().all()
+    assert not any(", row " in line for line in parts.quarantine.examples())
 
 
 def test_tables_and_queries_of_the_catalog_are_read_as_files_are(spark, crm, parts):
