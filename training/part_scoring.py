@@ -233,15 +233,19 @@ def _score_missing(
     if ready:
         say(f"{ready:,} of {len(tasks):,} parts were scored before and are kept")
     failures, leads, started = [], 0, time.monotonic()
-    for task, result in zip(remaining, _score_all(model, remaining, workers), strict=True):
-        if isinstance(result, Exception):
-            failures.append(PartFailure(task.part.name, describe_error(result)))
-            say(f"{failures[-1]}; the other parts go on")
-            continue
-        ready, leads = ready + 1, leads + result
-        rate = leads / max(time.monotonic() - started, 1e-9)
-        line = f"{ready:,} of {len(tasks):,} parts scored, {leads:,} leads ({rate:,.0f} a second)"
-        say(Step(line, done=ready, total=len(tasks)))
+    try:
+        for task, result in zip(remaining, _score_all(model, remaining, workers), strict=True):
+            if isinstance(result, Exception):
+                failures.append(PartFailure(task.part.name, describe_error(result)))
+                say(f"{failures[-1]}; the other parts go on")
+                continue
+            ready, leads = ready + 1, leads + result
+            rate = leads / max(time.monotonic() - started, 1e-9)
+            line = f"{ready:,} of {len(tasks):,} parts scored, {leads:,} leads ({rate:,.0f} a second)"
+            say(Step(line, done=ready, total=len(tasks)))
+    except KeyboardInterrupt:
+        say(f"{ready:,} of {len(tasks):,} parts are scored and kept; run the same command again to go on")
+        raise
     return failures
 
 

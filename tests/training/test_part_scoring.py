@@ -118,8 +118,10 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped(crm, parts, tmp_pat
         return remember(model, task)
 
     monkeypatch.setattr(part_scoring, "_score_folder", interrupt)
+    lines = []
     with pytest.raises(KeyboardInterrupt):
-        score(model, parts, options)
+        score_part_folders(model, parts, options, lines.append)
+    assert lines[-1] == "2 of 4 parts are scored and kept; run the same command again to go on"
     monkeypatch.setattr(part_scoring, "_score_folder", remember)
     score(model, parts, options)
     assert scored == [1, 2, 3, 4]
