@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.ingest.history_parts import find_parts, write_part
+from features.ingest.history_parts import find_parts, require_whole_accounts, write_part
 from features.ingest.quarantine import Quarantine
 from models.artifact import load
 from training.batch_scoring import (
@@ -164,6 +164,7 @@ def score_part_folders(
     check_part_scales(model, options)
     rule, parts = closing_rule(model), find_parts(folder)
     _require_same_features(model, parts)
+    require_whole_accounts(parts, model.card.missing)
     waiting = options.out.with_name(f".{options.out.name}.parts")
     run = _fingerprint(model, rule, options)
     missing = model.card.missing

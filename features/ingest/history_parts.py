@@ -26,7 +26,9 @@ from features.history import (
     LeadHistory,
 )
 from features.ingest.history_extractions import extract_history
+from features.ingest.known_leads import hash_words
 from features.ingest.quarantine import SourceError
+from features.ingest.repeated_events import HashRuns
 from features.ingest.schema import CONTRACT, attribute_numbers
 from features.ingest.tables import parquet_files
 from features.merges import MERGE_SCHEMA, PART, MergeCircleError, chain_merges
@@ -104,6 +106,16 @@ class PartFolder:
         except SourceError as error:
             msg = f"{self.path}: {error}"
             raise SourceError(msg) from error
+
+    def distinct_ids(self, column: str, missing: tuple[str, ...]) -> pl.Series:
+        """The different ``lead_id`` or ``account_id`` of the leads; none where they cannot be read."""
+        try:
+            path = self.path / "leads.parquet"
+            ids = pl.read_parquet(parquet_files(path), columns=[column], hive_partitioning=False)[column]
+        except (pl.exceptions.PolarsError, OSError, SourceError):
+            return pl.Series(column, dtype=pl.String)
+        ids = ids.cast(pl.String)
+        return (ids if self.cleaned else strip_missing(ids, missing)).drop_nulls().unique()
 
     def _has_table(self, name: str) -> bool:
         path = self.path / f"{name}.parquet"
@@ -245,6 +257,36 @@ def find_parts(folder: Path) -> tuple[PartFolder, ...]:
             raise SourceError(msg)
     _require_agreement(parts, folder)
     return tuple(parts)
+
+
+def require_whole_accounts(parts: Sequence[PartFolder], missing: tuple[str, ...] = MISSING) -> None:
+    """Refuse parts of which two have the same account, or the same lead: colleagues would not be seen.
+
+    A part whose leads cannot be read is passed over; it is refused when it is read.
+
+    Args:
+        parts: All parts of a history.
+        missing: The words that mean "no value", where cells are not clean yet.
+
+    Raises:
+        SourceError: An account or a lead is in two parts; the message names it and both.
+    """
+    for column, thing in (("account_id", "account"), ("lead_id", "lead")):
+        runs = HashRuns()
+        for part in parts:
+            runs.add(pl.Series(hash_words(part.distinct_ids(column, missing))))
+        repeated = runs.find_repeated()
+        places: dict[str, PartFolder] = {}
+        for part in parts if len(repeated) else ():
+            ids = part.distinct_ids(column, missing)
+            for name in ids.filter(pl.Series(hash_words(ids)).is_in(repeated.implode())):
+                if name in places:
+                    msg = (
+                        f"{thing} {name!r} is in {places[name].name} and in {part.name}; "
+                        "put all rows of an account into one part, since its leads are colleagues"
+                    )
+                    raise SourceError(msg)
+                places[name] = part
 
 
 def _require_agreement(parts: Sequence[PartFolder], folder: Path) -> None:

@@ -15,6 +15,7 @@ from features.ingest.history_parts import (
     history_from_tables,
     read_out,
     read_part,
+    require_whole_accounts,
     write_part,
     write_part_manifest,
 )
@@ -188,3 +189,41 @@ def test_what_a_model_reads_out_of_text_is_read_out_of_a_foreign_part():
     assert extracted.accounts["Site: domain"].to_list() == ["y.org"]
     assert {spec.of for spec in specs} <= set(extracted.lead_columns)
     assert read_out(extracted, FeatureSet(tuple(specs))).leads.equals(extracted.leads)
+
+
+def write_parts(folder, *tables):
+    for number, leads in enumerate(tables, 1):
+        (folder / str(number)).mkdir()
+        pl.DataFrame(leads).write_parquet(folder / str(number) / "leads.parquet")
+        write_part_manifest(folder / str(number), number, len(tables), UNTIL)
+    return find_parts(folder)
+
+
+def of_accounts(ids, accounts):
+    return {"lead_id": ids, "created_at": [1] * len(ids), "account_id": accounts}
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (of_accounts(["c"], [" x "]), r"account 'x' is in part 1 of 2 .* and in part 2 of 2 .*colleagues"),
+        (of_accounts(["a"], ["y"]), r"lead 'a' is in part 1 of 2 .* and in part 2 of 2"),
+        ({"lead_id": ["b"], "created_at": [1]}, r"lead 'b' is in part 1"),
+    ],
+)
+def test_an_account_or_a_lead_that_is_torn_apart_is_refused(tmp_path, second, message):
+    parts = write_parts(tmp_path, of_accounts(["a", "b"], ["x", "-"]), second)
+    with pytest.raises(SourceError, match=message):
+        require_whole_accounts(parts)
+
+
+def test_accounts_that_are_whole_and_leads_without_one_may_be_anywhere(tmp_path):
+    parts = write_parts(
+        tmp_path,
+        of_accounts(["a", "b", "x"], ["x", "-", "x"]),
+        of_accounts(["c", "d"], ["-", None]),
+        {"lead_id": ["e"], "created_at": [1]},
+    )
+    require_whole_accounts(parts)
+    (parts[1].path / "leads.parquet").write_bytes(b"no Parquet")  # named when it is scored
+    require_whole_accounts(parts)
