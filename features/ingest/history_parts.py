@@ -108,7 +108,15 @@ class PartFolder:
             raise SourceError(msg) from error
 
     def distinct_ids(self, column: str, missing: tuple[str, ...]) -> pl.Series:
-        """The different ``lead_id`` or ``account_id`` of the leads; none where they cannot be read."""
+        """The different ids of the leads or of their accounts.
+
+        Args:
+            column: ``lead_id`` or ``account_id``.
+            missing: The words that mean an empty cell; a part that is cleaned already has none.
+
+        Returns:
+            Each id once, in no order; none where the leads of this part cannot be read.
+        """
         try:
             path = self.path / "leads.parquet"
             ids = pl.read_parquet(parquet_files(path), columns=[column], hive_partitioning=False)[column]
