@@ -48,10 +48,13 @@ class NumberMarks:
     Attributes:
         thousands: The mark between thousands. Default: none is known.
         decimal: The mark before decimals. Default: none is known.
+        missing: The one word of the column that is no number, in lower case: it stands for a missing value.
+            Default: there is none.
     """
 
     thousands: Mark = ""
     decimal: Mark = ""
+    missing: str = ""
 
     def is_settled(self, mark: str) -> bool:
         """Whether it is known what ``mark`` means."""
@@ -62,7 +65,9 @@ class NumberMarks:
         thousands, decimal = (
             "" if self.is_settled(mark) else mark for mark in (other.thousands, other.decimal)
         )
-        return NumberMarks(self.thousands or thousands, self.decimal or decimal)
+        return NumberMarks(
+            self.thousands or thousands, self.decimal or decimal, self.missing or other.missing
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,38 @@ def settle_groups(column: pl.Series, marks: NumberMarks) -> pl.Series:
     return column.set(doubtful, None) if doubtful.any() else column
 
 
+def find_missing_word(known: pl.Series) -> str:
+    """The one word, in lower case, that stands in a column of numbers where a value is missing.
+
+    A column of numbers has one word for nothing, such as ``unknown``; two words are levels of a category.
+
+    >>> find_missing_word(pl.Series([*map(str, range(30)), "k. A.", "k. A."]))
+    'k. a.'
+    >>> find_missing_word(pl.Series([*map(str, range(30)), "small", "large"]))
+    ''
+    """
+    if known.dtype != pl.String:
+        return ""
+    words = known.filter(~known.str.contains("[0-9]"))
+    if len(words) <= _RARE * len(known) or words.n_unique() > _MOST_SPELLINGS:
+        return ""
+    folded = words.str.to_lowercase().unique()
+    numbers = parse_amounts(known.filter(known.str.contains("[0-9]")))
+    many = numbers.n_unique() >= _FEWEST_NUMBERS
+    return str(folded[0]) if len(folded) == 1 and many else ""
+
+
+# Up to here words are cells that could not be read; few different numbers are codes, of which one is a word.
+_RARE, _FEWEST_NUMBERS, _MOST_SPELLINGS = 0.01, 10, 8
+
+
+def is_missing_word(column: pl.Series, marks: NumberMarks | None) -> pl.Series:
+    """(n,) whether a cell is the word of its column that stands for a missing value."""
+    if marks is None or not marks.missing or column.dtype != pl.String:
+        return pl.Series([False]).new_from_index(0, len(column))
+    return (column.str.to_lowercase() == marks.missing).fill_null(value=False)
+
+
 def as_marked_number(
     value: str | float | None, marks: NumberMarks | None, *, missing: Collection[str] = MISSING
 ) -> float | None:
@@ -214,7 +251,7 @@ def as_marked_number(
     if not isinstance(value, str):
         return as_number(value, missing=missing)
     text = clean_text(value)
-    if is_missing(text, missing):
+    if is_missing(text, missing) or (marks is not None and text.lower() == marks.missing):
         return None
     if _PLAIN.fullmatch(text) and (marks is None or not _GROUPED.fullmatch(text)):
         return as_number(text, missing=missing)

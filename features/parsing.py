@@ -367,6 +367,17 @@ _ACCOUNTING_NEGATIVE = rf"^({_CURRENCY}?{_GAP}?)\(([^()+-]+)\)$"
 
 _PERCENT = rf"{_GAP}?%$"
 
+# 1.234,- and the like are prices; a sign behind an apostrophe, as exports guard it from spreadsheets.
+_NO_CENTS = "([0-9])[.,](?:--?|[\u2013\u2014])"
+_GUARDED = r"^'([+-][0-9.,]+)$"
+
+# Thousands and more by a letter or an abbreviation: 12.5K, 2,5 Mio., $1.2B. Three decimals might be a group.
+_MAGNITUDES = {"k": 3, "tsd": 3, "t": 3, "m": 6, "mn": 6, "mio": 6, "b": 9, "bn": 9, "mrd": 9}
+_MAGNITUDE = "(?i:k|tsd|t|mn|mio|m|bn|b|mrd)\\.?"
+_WITH_MAGNITUDE = rf"^([+-]?(?:(?:0|[1-9][0-9]*)(?:[.,][0-9]{{1,2}})?|0[.,][0-9]+)){_GAP}?({_MAGNITUDE})$"
+# Without a mark of currency 5 m may be metres, 3 t tons and 2B a flat.
+_NEEDS_CURRENCY = r"[mtTbB]\.?$"
+
 _MINUS_AFTER = r"^([0-9][0-9.,'\u2019 \u00a0\u202f]*)-$"
 
 _UNAMBIGUOUS = r"['\u2019]|,.*\.|\..*,|[0-9][ \u00a0\u202f][0-9]{3}|,[0-9]{2},[0-9]{3}(?:$|\.)"
@@ -411,6 +422,8 @@ def parse_amounts(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
     [1250.0, 1234567.5, -1250.0, -40.0]
     >>> parse_amounts(pl.Series(["(1,234.00)", "($80)", "€ (7)", "(1,234)", "(-1)"])).to_list()
     [-1234.0, -80.0, -7.0, None, None]
+    >>> parse_amounts(pl.Series(["1.234,-", "12.5K", "2,5 Mio. €", "$1.2B", "5 m"])).to_list()
+    [1234.0, 12500.0, 2500000.0, 1200000000.0, None]
     """
     value = parse_numbers(column, decimal)
     if column.dtype != pl.String or value.null_count() == column.null_count():
@@ -423,19 +436,34 @@ def parse_amounts(column: pl.Series, decimal: Decimal = ".") -> pl.Series:
 
 def _plain_amounts(unread: pl.Series, decimal: Decimal) -> pl.Series:
     """The text of numbers with marks without these, a point before the decimals; null for anything else."""
-    text = leading_minus(unread).str.replace(_ACCOUNTING_NEGATIVE, "-${1}${2}")
+    cell = unread.str.replace(_GUARDED, "${1}")
+    whole = cell.str.replace(_NO_CENTS, "${1}")
+    text = leading_minus(whole).str.replace(_ACCOUNTING_NEGATIVE, "-${1}${2}")
     without_percent = text.str.replace(_PERCENT, "")
-    plain = _normalise_separators(
-        without_percent.set(~without_percent.str.contains(NUMBER[decimal]), None), decimal
-    )
+    # A price without cents has no decimals left: a mark in it separates thousands.
+    programs = without_percent.str.contains(NUMBER[decimal]) & (whole == cell)
+    plain = _normalise_separators(without_percent.set(~programs, None), decimal)
     bare = without_percent.str.replace(_CURRENCY_BEFORE, "${1}").str.replace(_CURRENCY_AFTER, "${1}")
     bare = leading_minus(bare)
-    bare = bare.set((bare == without_percent) & ~without_percent.str.contains(_UNAMBIGUOUS), None)
+    priced = (bare != without_percent) | (whole != cell)
+    plain = plain.fill_null(_scaled_numbers(bare, priced))
+    bare = bare.set(~priced & ~without_percent.str.contains(_UNAMBIGUOUS), None)
     for mark, pattern in _GROUPED_NUMBER.items():
         matching = bare.set(~bare.str.contains(pattern), None)
         digits = matching.str.replace_all(rf"[^0-9{mark}+-]", "").str.replace(",", ".", literal=True)
         plain = plain.fill_null(digits)
     return plain
+
+
+def _scaled_numbers(bare: pl.Series, priced: pl.Series) -> pl.Series:
+    """The text of numbers with thousands, millions or billions behind them, with a power of ten instead."""
+    scaled = bare.str.contains(_WITH_MAGNITUDE) & (priced | ~bare.str.contains(_NEEDS_CURRENCY))
+    if not scaled.any():
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(bare))
+    cells = bare.set(~scaled, None)
+    digits = cells.str.extract(_WITH_MAGNITUDE, 1).str.replace(",", ".", literal=True)
+    unit = cells.str.extract(_WITH_MAGNITUDE, 2).str.strip_suffix(".").str.to_lowercase()
+    return digits + "e" + unit.replace_strict(_MAGNITUDES, return_dtype=pl.Int64).cast(pl.String)
 
 
 def leading_minus(text: pl.Series) -> pl.Series:
@@ -465,7 +493,7 @@ def currency_marks(column: pl.Series) -> list[str]:
     """The marks of currency and percent in the first values of a column, each once."""
     values = column.drop_nulls().head(_SAMPLE_SIZE).str
     before = values.extract(rf"^[+-]?\(?({_CURRENCY}){_GAP}?[(+-]?[0-9]")
-    marks = before.fill_null(values.extract(rf"[0-9)-]{_GAP}?({_CURRENCY}|%)\)?-?$"))
+    marks = before.fill_null(values.extract(rf"[0-9)-]{_GAP}?(?:{_MAGNITUDE}{_GAP}?)?({_CURRENCY}|%)\)?-?$"))
     return sorted(marks.drop_nulls().str.strip_suffix(".").unique())
 
 

@@ -228,6 +228,13 @@ def test_numbers_that_cannot_be_read_as_such_are_pointed_out(check):
     assert "columns that look like numbers: Size (words: commas or points may separate thousands" in err
 
 
+def test_a_word_among_numbers_that_was_taken_as_missing_is_told(check):
+    code, err, _ = check(of("Size", [*map(str, range(40)), *["k. A."] * 20]))
+    assert code == 0
+    assert "columns of numbers to look at: Size (numbers; " in err
+    assert "cells with 'k. A.' were taken as missing" in err
+
+
 def test_a_name_with_a_comma_can_be_excluded(check):
     named = LEADS.rename({"Noise": "Noise, pure", "Source": "From"})
     code, err, _ = check(named, "--exclude", '"Noise, pure", From')

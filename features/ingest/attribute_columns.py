@@ -11,7 +11,7 @@ from features.ingest.column_extractions import find_extractions, known_extractio
 from features.ingest.column_roles import ColumnRole, cast_column, declared_role, infer_role
 from features.ingest.personal_columns import personal_notices
 from features.messages import Message
-from features.number_marks import NumberMarks, collect_mark_evidence
+from features.number_marks import NumberMarks, collect_mark_evidence, find_missing_word, is_missing_word
 from features.parsing import has_single_group
 
 if TYPE_CHECKING:
@@ -141,12 +141,20 @@ def cast_columns(
             if role.role == "number" and settled:
                 marks[role.column] = (known_marks or {}).get(role.column, NumberMarks())
             elif role.role == "number":
-                marks[role.column] = settle_marks(
-                    collect_mark_evidence(column), role.column, decimal, known_marks
-                )
+                marks[role.column] = _column_marks(column, decimal, known_marks)
             columns.append(cast_column(column, role.role, decimal, marks.get(role.column)))
-            rows = _flag_unreadable(rows, column, columns[-1], role)
+            rows = _flag_unreadable(rows, column, columns[-1], role, marks.get(role.column))
     return AttributeColumns(rows, tuple(columns), roles, marks)
+
+
+def _column_marks(
+    column: pl.Series, decimal: Decimal, known_marks: Mapping[str, NumberMarks] | None
+) -> NumberMarks:
+    """The marks of a column that is there as a whole; its word for nothing, unless a model knows of one."""
+    marks = settle_marks(collect_mark_evidence(column), column.name, decimal, known_marks)
+    if column.name in (known_marks or {}):
+        return marks
+    return replace(marks, missing=find_missing_word(column.drop_nulls()))
 
 
 def settle_marks(
@@ -166,10 +174,10 @@ def settle_marks(
 
 
 def _flag_unreadable(
-    rows: ValidatedRows, column: pl.Series, parsed: pl.Series, role: ColumnRole
+    rows: ValidatedRows, column: pl.Series, parsed: pl.Series, role: ColumnRole, marks: NumberMarks | None
 ) -> ValidatedRows:
     """The rows with each cell flagged that has a value but could not be ``parsed``."""
-    unreadable = column.is_not_null() & parsed.is_null()
+    unreadable = column.is_not_null() & parsed.is_null() & ~is_missing_word(column, marks)
     if role.role == "number" and column.dtype == pl.String:
         ambiguous = unreadable & has_single_group(column)
         rows, unreadable = rows.flag(ambiguous, role.column, TWO_WAYS), unreadable & ~ambiguous

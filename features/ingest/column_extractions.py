@@ -21,7 +21,7 @@ from features.extraction import (
     split_choices,
     split_words,
 )
-from features.ingest.column_roles import CHOICE_MARKS, ColumnRole, has_several_choices
+from features.ingest.column_roles import CHOICE_MARKS, ColumnRole, has_several_choices, is_like_numbers
 from features.ingest.personal_columns import is_personal
 from features.messages import Message
 from features.word_lists import read_vocabulary
@@ -162,6 +162,8 @@ def _infer_from_words(known: pl.Series, role: ColumnRole) -> Extracted:
     """What the filled cells of a column of words hold."""
     if _is_email(known):
         return "email"
+    if is_like_numbers(role.reason):
+        return "none"
     if has_several_choices(role.reason) or _is_list(known):
         return "choices"
     if len(known) < _MIN_VALUES:

@@ -12,7 +12,7 @@ from features.ingest.code_columns import find_code_role
 from features.ingest.personal_columns import find_personal_reason
 from features.ingest.timestamps import detect_format, is_day_month_ambiguous
 from features.messages import Message, join_items
-from features.number_marks import collect_mark_evidence, settle_groups
+from features.number_marks import collect_mark_evidence, find_missing_word, settle_groups
 from features.parsing import (
     FALSE,
     TRUE,
@@ -46,7 +46,10 @@ EMAIL = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
 _WORDY: frozenset[Role] = frozenset({"category", "identifier", "text"})
 _MIN_VALUES = 20
 DOUBTFUL = Message("columns.doubtful_numbers")
-_LIKE_NUMBERS = frozenset({DOUBTFUL.key, "columns.mixed_units", "columns.mostly_numbers"})
+_LIKE_NUMBERS = frozenset(
+    {DOUBTFUL.key, "columns.mixed_units", "columns.mostly_numbers", "columns.numbers_with_units"}
+)
+_READ_WITH_CARE = frozenset({"columns.expected_decimals", "columns.numbers_and_word"})
 _MAJORITY = 0.5
 _MAX_CHARACTERS = 40
 
@@ -89,6 +92,11 @@ class ColumnRole:
 def is_like_numbers(reason: Message) -> bool:
     """Whether a column was taken for words although its values look like numbers."""
     return reason.key in _LIKE_NUMBERS
+
+
+def is_read_with_care(reason: Message) -> bool:
+    """Whether a column of numbers was read in a way that its reader should know of."""
+    return reason.key in _READ_WITH_CARE
 
 
 def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
@@ -142,12 +150,18 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role,
         return _word_role(known, distinct, Message("columns.leading_zeros"))
     evidence = collect_mark_evidence(known)
     marks = evidence.expected(decimal)
-    share = float(cast_column(known, "number", decimal, marks).is_not_null().mean())  # type: ignore[arg-type]
+    values, word = _without_missing_word(known)
+    share = float(cast_column(values, "number", decimal, marks).is_not_null().mean())  # type: ignore[arg-type]
     doubt = share < NUMBER_SHARE and (is_separated(known) or is_mostly_doubtful(known, share))
     if code := find_code_role(known, distinct):
         return code
     if share >= NUMBER_SHARE and not doubt and len(currency_marks(known)) <= 1:
-        return "number", _number_reason(share, is_custom=evidence.is_expected and marks.decimal == ".")
+        is_custom = evidence.is_expected and marks.decimal == "."
+        if word:
+            reason = Message("columns.numbers_and_word", word=word, cells=len(known) - len(values))
+        else:
+            reason = _number_reason(share, is_custom=is_custom)
+        return "number", reason
     if _has_both_flags(known):
         return "flag", Message("columns.yes_and_no")
     if time_reason := None if doubt else _time_reason(known):
@@ -158,6 +172,15 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role,
         if choices
         else _word_role(known, distinct, DOUBTFUL if doubt else _word_reason(known, share))
     )
+
+
+def _without_missing_word(known: pl.Series) -> tuple[pl.Series, str]:
+    """The values of a column without the one word for a missing value, and that word as it is written."""
+    folded = find_missing_word(known)
+    if not folded:
+        return known, ""
+    is_word = known.str.to_lowercase() == folded
+    return known.filter(~is_word), str(known.filter(is_word)[0])
 
 
 def _number_reason(share: float, *, is_custom: bool) -> Message:
@@ -216,7 +239,21 @@ def _word_reason(known: pl.Series, share: float) -> Message:
         return Message("columns.mixed_units", units=join_items("and", currency_marks(known)))
     if share >= _MAJORITY:
         return Message("columns.mostly_numbers", share=share)
+    if units := _units(known):
+        return Message("columns.numbers_with_units", units=join_items("and", units))
     return Message("columns.few_numbers", share=share) if share else Message("columns.words")
+
+
+def _units(known: pl.Series) -> list[str]:
+    """What stands behind the numbers of a column in which most cells are a number and a word or two."""
+    units = known.str.extract(_NUMBER_WITH_UNIT).drop_nulls()
+    if known.n_unique() < _MIN_VALUES or len(units) < _MAJORITY * len(known):
+        return []
+    counts = units.value_counts(sort=True)[units.name].to_list()
+    return counts if len(counts) <= _MOST_UNITS else []
+
+
+_NUMBER_WITH_UNIT, _MOST_UNITS = r"^[+-]?[0-9][0-9.,' ]*?\s?([^\d\s.,+%:/-][^\d:/]{0,15})$", 3
 
 
 def _word_role(known: pl.Series, distinct: int, reason: Message) -> tuple[Role, Message]:

@@ -34,7 +34,7 @@ from features.ingest.tables import BATCH_ROWS, TableReader, open_table
 from features.ingest.timestamps import is_placeholder
 from features.ingest.total_rows import reject_totals
 from features.messages import Message
-from features.number_marks import MarkEvidence, collect_mark_evidence, has_groups
+from features.number_marks import MarkEvidence, NumberMarks, collect_mark_evidence, has_groups
 from features.parsing import MISSING, TRUE, has_fractions, has_lost_digits, parse_categories, strip_missing
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from features.extraction import ColumnExtraction
     from features.ingest.column_roles import Role
     from features.ingest.mapping import FlatMapping
-    from features.number_marks import NumberMarks
     from features.parsing import Decimal
     from features.spec import FeatureSet, Unit
 
@@ -460,6 +459,11 @@ class TableMarks:
 
     def of(self, frame: pl.DataFrame) -> Mapping[str, NumberMarks]:
         """The marks of the columns of numbers, by column."""
+        words = {
+            name: NumberMarks(missing=self._earlier[name].missing)
+            for name in self._numbers
+            if name in self._earlier and self._earlier[name].missing
+        }
         asking = [name for name in self._numbers if name not in self._settled and self._asks(frame[name])]
         if asking:
             evidence = dict.fromkeys(asking, MarkEvidence())
@@ -471,7 +475,7 @@ class TableMarks:
             self._settled |= {
                 name: settle_marks(evidence[name], name, decimal, self._earlier) for name in asking
             }
-        return self._settled
+        return {**words, **self._settled}
 
     def _asks(self, column: pl.Series) -> bool:
         return column.dtype == pl.String and self._is_doubtful(column.str.strip_chars())

@@ -180,6 +180,75 @@ def test_training_remembers_what_the_marks_were(tmp_path):
     assert read_flat(path, FlatMapping(id="id", label="won")).marks == {"size": NumberMarks(thousands=".")}
 
 
+WORDS = ["k. A.", "unknown", "(null)", "\\N", "...", "Not Provided"]
+
+
+def sizes_with(word, numbers=200, words=60):
+    """A file of numbers with one word in between, the outcome beside."""
+    cells = [str(7 * n) for n in range(numbers)] + [word] * words
+    rows = [f"{n};{cell};{'yes' if n % 3 else 'no'}" for n, cell in enumerate(cells)]
+    return "\n".join(["id;size;won", *rows])
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_one_word_of_a_column_of_numbers_is_a_missing_value_in_files_and_requests(tmp_path, word):
+    path = tmp_path / "leads.csv"
+    path.write_text(sizes_with(word), encoding="utf-8")
+    export = read_flat(path, FlatMapping(id="id", label="won"))
+    (role,) = export.roles
+    assert (role.role, role.reason.key) == ("number", "columns.numbers_and_word")
+    assert f"60 cells with '{word}' were taken as missing" in str(role.reason)
+    assert export.leads["size"].null_count() == 60
+    assert not len(export.quarantine)
+
+    marks = export.marks["size"]
+    assert as_marked_number(word.upper(), marks) is None
+    with pytest.raises(ValueError, match="is not a number"):
+        as_marked_number("enormous", marks)
+
+    new = tmp_path / "new.csv"
+    new.write_text(f"id;size\n1;{word}\n2;14\n3;enormous\n", encoding="utf-8")
+    columns = FlatColumns({"size": "number"}, "id", marks={"size": marks})
+    *batches, last = iter_flat_batches(new, columns)
+    assert pl.concat(batch.leads for batch in batches)["size"].to_list() == [None, 14, None]
+    assert last.quarantine.frame["value"].to_list() == ["enormous"]
+
+
+def test_a_word_that_hardly_ever_stands_there_is_a_cell_that_could_not_be_read(tmp_path):
+    path = tmp_path / "leads.csv"
+    path.write_text(sizes_with("unknown", numbers=400, words=2), encoding="utf-8")
+    export = read_flat(path, FlatMapping(id="id", label="won"))
+    assert export.roles[0].reason.key == "columns.nearly_numbers"
+    assert export.quarantine.frame["value"].to_list() == ["unknown"] * 2
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [*map(str, range(40)), *["small", "large"] * 20],
+        [*["1", "2", "3"] * 20, *["none"] * 20],
+        [*map(str, range(40)), *["50+"] * 20],
+    ],
+    ids=["two words", "few different numbers", "a word with digits"],
+)
+def test_words_beside_numbers_that_are_levels_stay_words(cells):
+    assert infer_role(pl.Series("x", cells)).role == "category"
+
+
+def test_the_word_of_leads_in_a_history_is_missing_too(tmp_path):
+    rows = sizes_with("unknown").replace("id;size;won", "id;size;created").split("\n")
+    dated = [
+        rows[0],
+        *(f"{row.rsplit(';', 1)[0]};2024-01-{1 + n % 28:02d}" for n, row in enumerate(rows[1:])),
+    ]
+    (tmp_path / "leads.csv").write_text("\n".join(dated), encoding="utf-8")
+    leads = TableMapping(tmp_path / "leads.csv", columns={"lead_id": "id", "created_at": "created"})
+    read_now = read_history(HistoryMapping(leads), now=2**40)
+    assert read_now.history.leads["size"].null_count() == 60
+    assert read_now.marks["size"].missing == "unknown"
+    assert not len(read_now.quarantine)
+
+
 def test_events_are_settled_by_their_whole_table(tmp_path):
     (tmp_path / "leads.csv").write_text("lead_id;created_at\na;2024-01-01\n", encoding="utf-8")
     visits = ["12.500", "950", "1.250.000"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from features.ingest.column_roles import DOUBTFUL, cast_column, infer_role
 from features.number_marks import collect_mark_evidence
-from features.parsing import parse_amounts, parse_numbers
+from features.parsing import minor_units, parse_amounts, parse_numbers
 
 MANY = 200
 cents = st.integers(-(10**11), 10**11)
@@ -64,7 +64,9 @@ def test_a_percentage_keeps_the_decimal_mark_of_its_file():
     assert [read("7 %"), read("7.5%"), read("7,5 %", ","), read("7,5%")] == [7, 7.5, 7.5, None]
 
 
-@given(st.lists(st.text("0123456789.,'€$% -", max_size=10), max_size=20), st.sampled_from(DECIMALS))
+@given(
+    st.lists(st.text("0123456789.,'€$% -\u2013KkMmTB", max_size=10), max_size=20), st.sampled_from(DECIMALS)
+)
 def test_what_was_a_number_before_is_the_same_number_now(texts, decimal):
     column = pl.Series(texts, dtype=pl.String)
     plain, read_now = parse_numbers(column, decimal), parse_amounts(column, decimal)
@@ -72,7 +74,9 @@ def test_what_was_a_number_before_is_the_same_number_now(texts, decimal):
     assert read_now.filter(known).to_list() == plain.filter(known).to_list()
 
 
-@given(st.lists(st.text("0123456789.,'€$% -", max_size=10), max_size=20), st.sampled_from(DECIMALS))
+@given(
+    st.lists(st.text("0123456789.,'€$% -\u2013KkMmTB", max_size=10), max_size=20), st.sampled_from(DECIMALS)
+)
 def test_a_value_means_the_same_whatever_stands_beside_it(texts, decimal):
     alone = [parse_amounts(pl.Series([text]), decimal).item() for text in texts]
     assert parse_amounts(pl.Series(texts, dtype=pl.String), decimal).to_list() == alone
@@ -134,3 +138,39 @@ def test_the_decimal_mark_of_a_column_is_the_one_its_values_show():
     assert infer_role(column, ".").role == "number"
     marks = collect_mark_evidence(column).expected(".")
     assert cast_column(column, "number", ".", marks)[:4].to_list() == [723.54, 50.9, 1328.51, 12]
+
+
+@pytest.mark.parametrize("decimal", DECIMALS)
+def test_a_price_without_cents_has_thousands_and_no_decimals(decimal):
+    texts = ["1.234,-", "EUR 1.234,--", "CHF 1'234.\u2013", "99,-", "-5,-", "1.250.000,- €"]
+    assert [read(text, decimal) for text in texts] == [1234, 1234, 1234, 99, -5, 1_250_000]
+
+
+@pytest.mark.parametrize("decimal", DECIMALS)
+def test_thousands_millions_and_billions_may_stand_behind_a_number(decimal):
+    texts = ["12.5K", "2,5 Mio. €", "$1.2B", "450 Tsd. EUR", "0.083M", "250 T€", "(€2m)", "7 Mrd", "-3k"]
+    numbers = [12_500, 2_500_000, 1.2e9, 450_000, 83_000, 250_000, -2_000_000, 7e9, -3000]
+    assert [read(text, decimal) for text in texts] == numbers
+
+
+@pytest.mark.parametrize("text", ["5 m", "12 t", "2B", "1.250K", "1.250 Mio", "3K-5K", "10k+", "K", "5 kg"])
+def test_a_letter_that_may_mean_something_else_is_no_magnitude(text):
+    assert read(text) is None
+
+
+def test_cents_of_millions_are_exact():
+    assert minor_units(pl.Series(["12.5K", "$1.2M", "99,-"])).to_list() == [1_250_000, 120_000_000, 9900]
+
+
+def test_a_sign_that_an_export_guards_from_spreadsheets_is_a_sign():
+    assert [read("'-12.5"), read("'+49"), read("'00123")] == [-12.5, 49, None]
+
+
+def test_numbers_with_a_unit_behind_them_are_words_and_said_to_be():
+    column = pl.Series("x", [f"{n} days" for n in range(20, 80)] * 2)
+    assert (
+        infer_role(column).reason
+        == "words: numbers with days behind them; write plain numbers to use it as one"
+    )
+    codes = pl.Series("x", [f"{n}A{n}" for n in range(20, 80)] * 2)
+    assert "behind" not in str(infer_role(codes).reason)

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from features.ingest.column_extractions import is_read_out
-from features.ingest.column_roles import has_several_choices, is_like_numbers
+from features.ingest.column_roles import has_several_choices, is_like_numbers, is_read_with_care
 from features.ingest.quarantine import format_counts
 from features.ingest.touchpoint_kinds import suggest_kinds
 from features.messages import Message, join_items
@@ -45,6 +45,8 @@ def ingest_messages(dataset: Dataset, quarantine: Path) -> Iterator[str]:
         yield "columns not used: " + format_columns(unused)
     if words := [a for a in columns if a.used and is_like_numbers(a.role_reason)]:
         yield "columns that look like numbers: " + format_columns(words)
+    if careful := [a for a in columns if a.used and is_read_with_care(a.role_reason)]:
+        yield "columns of numbers to look at: " + format_columns(careful)
     if choices := [a for a in columns if a.used and has_several_choices(a.role_reason)]:
         yield "columns with several choices in a cell: " + format_columns(choices)
     intake = dataset.intake
