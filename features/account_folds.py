@@ -16,7 +16,7 @@ import narwhals.stable.v2 as nw
 
 from features.clock import DAY
 from features.cohort import KEYS
-from features.event_masks import PICKS, Rows, mask_rows, trend_values
+from features.event_masks import PICKS, Rows, column_of, mask_rows, trend_values
 from features.point_in_time import first_visible_at, is_visible
 from features.spec import ADDITIVE, TREND_BEFORE, TREND_RECENT
 
@@ -81,7 +81,7 @@ def _integer(value: int) -> nw.Expr:
 
 def _own(spec: FeatureSpec) -> str:
     """The column of what is taken away from the account's sum, by lead."""
-    return f"{spec.name}:own" if _is_shared(spec) else spec.name
+    return f"{column_of(spec)}:own" if _is_shared(spec) else column_of(spec)
 
 
 def _is_shared(spec: FeatureSpec) -> bool:
@@ -92,20 +92,20 @@ def _is_shared(spec: FeatureSpec) -> bool:
 def _changes(events: Rows, members: Rows, specs: Sequence[FeatureSpec]) -> Iterator[_Changes]:
     """When the sum of an account changes, and the part of it that is a lead's own, by how much."""
     if sums := [spec for spec in specs if spec.reduce != "distinct"]:
-        yield _changes_of(events, {spec.name: _begin_weight(spec) for spec in sums})
+        yield _changes_of(events, {column_of(spec): _begin_weight(spec) for spec in sums})
     for age in sorted({age for spec in sums for age in _edges(spec)}):
         later = events.filter(nw.col("age") < age).with_columns(at=nw.col("occurred_at") + age)
         later = later.filter(nw.col("at") <= nw.col("last"))
-        yield _changes_of(later, {spec.name: _edges(spec)[age] for spec in sums if age in _edges(spec)})
+        yield _changes_of(later, {column_of(spec): _edges(spec)[age] for spec in sums if age in _edges(spec)})
     numbers = members.select("lead_id").with_row_index("number", order_by="lead_id")
     for spec in specs:
         if _is_shared(spec):
             yield from _shared_changes(events, numbers, spec)
         elif spec.reduce == "distinct":
             begins, ends = _presence(events, spec, ("account_id", "lead_id"))
-            yield _changes_of(begins, {spec.name: _integer(1)})
+            yield _changes_of(begins, {column_of(spec): _integer(1)})
             if spec.within is not None:
-                yield _changes_of(ends, {spec.name: _integer(-1)})
+                yield _changes_of(ends, {column_of(spec): _integer(-1)})
 
 
 def _changes_of(rows: Rows, weights: dict[str, nw.Expr]) -> _Changes:
@@ -188,7 +188,7 @@ def _shared_changes(events: Rows, numbers: Rows, spec: FeatureSpec) -> Iterator[
         was_present=nw.col("present").shift(1).over(*by, order_by=order).fill_null(0),
         was_alone=nw.col("alone").shift(1).over(*by, order_by=order).fill_null(_NOBODY),
     )
-    yield _changes_of(rows, {spec.name: nw.col("present") - nw.col("was_present")})
+    yield _changes_of(rows, {column_of(spec): nw.col("present") - nw.col("was_present")})
     rows = rows.filter(nw.col("alone") != nw.col("was_alone"))
     for column, weight in (("alone", 1), ("was_alone", -1)):
         own = rows.select("account_id", "at", number=nw.col(column).cast(nw.Int64))
@@ -200,7 +200,7 @@ def _shared_changes(events: Rows, numbers: Rows, spec: FeatureSpec) -> Iterator[
 
 def _add_up(changes: Iterable[_Changes], snapshots: Rows, specs: Sequence[FeatureSpec]) -> Rows:
     """The snapshots with the sums of their accounts less their own, one column a spec."""
-    columns = list(dict.fromkeys([*(spec.name for spec in specs), *map(_own, specs)]))
+    columns = list(dict.fromkeys([*(column_of(spec) for spec in specs), *map(_own, specs)]))
     frames = [
         rows.select(
             *_KEY, *(nw.col(c) if c in names else _integer(0).alias(c) for c in columns), snapshot=_integer(0)
@@ -218,10 +218,10 @@ def _add_up(changes: Iterable[_Changes], snapshots: Rows, specs: Sequence[Featur
         return nw.col(name).cum_sum().over(key, order_by=["at", "snapshot"])
 
     rows = rows.with_columns(
-        (sums("account_id", spec.name) - sums("lead_id", _own(spec))).alias(f"{spec.name}:sum")
+        (sums("account_id", column_of(spec)) - sums("lead_id", _own(spec))).alias(f"{column_of(spec)}:sum")
         for spec in specs
     )
-    sums_by_name = (nw.col(f"{spec.name}:sum").cast(nw.Int64).alias(spec.name) for spec in specs)
+    sums_by_name = (nw.col(f"{column_of(spec)}:sum").cast(nw.Int64).alias(column_of(spec)) for spec in specs)
     return rows.filter(nw.col("snapshot") == 1).select("lead_id", *sums_by_name, as_of=nw.col("at"))
 
 
@@ -231,7 +231,7 @@ def _extreme(snapshots: Rows, events: Rows, spec: FeatureSpec) -> Rows:
         last = _extreme(snapshots, events, replace(spec, reduce="recency", name="last"))
         first = _extreme(snapshots, events, replace(spec, reduce="tenure", name="first"))
         ends = last.join(first, on=list(KEYS), how="inner")
-        return ends.select(*KEYS, (nw.col("first") - nw.col("last")).alias(spec.name))
+        return ends.select(*KEYS, (nw.col("first") - nw.col("last")).alias(column_of(spec)))
     ranked = _rank(events, spec)
     has_ends = spec.reduce in {"tenure", "earliest"} and spec.within is not None
     rows = (_best_two_in_window if has_ends else _best_two)(ranked, snapshots, spec)
@@ -243,7 +243,7 @@ def _extreme(snapshots: Rows, events: Rows, spec: FeatureSpec) -> Rows:
     value = nw.col("value") if spec.reduce in PICKS else age
     if spec.within is not None:
         value = nw.when(age < spec.within).then(value)
-    return rows.select(*KEYS, value.alias(spec.name))
+    return rows.select(*KEYS, value.alias(column_of(spec)))
 
 
 def _rank(events: Rows, spec: FeatureSpec) -> Rows:

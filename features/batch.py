@@ -1,6 +1,6 @@
 """Features of many snapshots at once, in the frame library of the history.
 
-Narwhals translates the specs into expressions for Polars (the default), pandas and DuckDB. Values are
+Narwhals translates the specs into expressions for Polars (the default), pandas, DuckDB and PySpark. Values are
 integers until one last cast to Float64: the only arithmetic on which engines agree to the bit.
 """
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from features.account_folds import fold_accounts
 from features.cohort import KEYS
-from features.event_masks import PICKS, Rows, mask_rows, trend_values
+from features.event_masks import PICKS, Rows, column_of, mask_rows, trend_values, working_name
 from features.history import ACCOUNT_PREFIX, LEAD_KNOWN_AT
 from features.point_in_time import is_visible
 from features.spec import SOURCES
@@ -84,7 +84,7 @@ def _fold_colleagues(history: LeadHistory, source: Source, keys: Rows, specs: Se
         folds.append(_aggregate(pairs, specs))
     if len(large) or not folds:
         folds.append(fold_accounts(events, large.lazy(), keys, specs))
-    columns = [nw.col(spec.name).cast(nw.String if spec.is_category else nw.Int64) for spec in specs]
+    columns = [nw.col(column_of(spec)).cast(nw.String if spec.is_category else nw.Int64) for spec in specs]
     # Where snapshots count seconds in 32 bits, one of both ways has them in 64.
     keys_alike = ("lead_id", nw.col("as_of").cast(nw.Int64))
     return nw.concat([fold.select(*keys_alike, *columns) for fold in folds])
@@ -154,7 +154,7 @@ def _lead_rows(history: LeadHistory) -> Rows:
 
 def _own_name(column: str) -> str:
     """A name for a company's column that no working column has."""
-    return f"own:{column}"
+    return f"own:{working_name(column)}"
 
 
 def _pair_with_colleagues(events: Rows, members: Rows) -> Rows:
@@ -167,7 +167,7 @@ def _pair_with_colleagues(events: Rows, members: Rows) -> Rows:
 
 def _lead_columns(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
     """The values of specs on ``leads``, one row a snapshot."""
-    columns = [nw.col(_own_name(spec.of) if spec.of else "age").alias(spec.name) for spec in specs]
+    columns = [nw.col(_own_name(spec.of) if spec.of else "age").alias(column_of(spec)) for spec in specs]
     return rows.select(*KEYS, *columns)
 
 
@@ -179,6 +179,9 @@ def _aggregate(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
     edges = [_edge_age(spec) for spec in specs if spec.reduce in PICKS]
     rows = rows.with_columns(*edges) if edges else rows
     rows = rows.with_columns(*_flatten(_masked_columns(spec) for spec in specs))
+    if rows.implementation.is_pyspark():  # Spark adds up no Booleans
+        counts = [column_of(spec) for spec in specs if spec.reduce == "count"]
+        rows = rows.with_columns(nw.col(*counts).cast(nw.Int64)) if counts else rows
     rows = rows.group_by(*KEYS).agg(*_flatten(_aggregates(spec) for spec in specs))
     return rows.select(*KEYS, *map(_fold_column, specs))
 
@@ -191,35 +194,35 @@ def _edge_age(spec: FeatureSpec) -> nw.Expr:
     """The age of the row that a latest or earliest reads, at every row of the snapshot."""
     ages = nw.when(mask_rows(spec)).then(nw.col("age"))
     edge = ages.min() if spec.reduce == "latest" else ages.max()
-    return edge.over(*KEYS).alias(f"{spec.name}:age")
+    return edge.over(*KEYS).alias(f"{column_of(spec)}:age")
 
 
 def _masked_columns(spec: FeatureSpec) -> list[nw.Expr]:
     mask, age = mask_rows(spec), nw.col("age")
     if spec.reduce == "count":
         # Adding up the mask itself is three times as fast as adding up ones.
-        return [mask.alias(spec.name)]
+        return [mask.alias(column_of(spec))]
     if spec.reduce in {"recency", "tenure", "span"}:
         values: nw.Expr = nw.when(mask).then(age)
     elif spec.reduce == "trend":
         values = trend_values(mask)
     elif spec.reduce in PICKS:
-        values = nw.when(mask & (age == nw.col(f"{spec.name}:age"))).then(nw.col(str(spec.of)))
+        values = nw.when(mask & (age == nw.col(f"{column_of(spec)}:age"))).then(nw.col(str(spec.of)))
     else:
         values = nw.when(mask).then(nw.col(str(spec.of)))
     if spec.reduce == "distinct":
         # Every engine counts the masked-out null as one more value.
         absent = nw.when(values.is_null()).then(nw.lit(1, nw.Int64)).otherwise(nw.lit(0, nw.Int64))
-        return [values.alias(spec.name), absent.alias(f"{spec.name}:absent")]
-    return [values.alias(spec.name)]
+        return [values.alias(column_of(spec)), absent.alias(f"{column_of(spec)}:absent")]
+    return [values.alias(column_of(spec))]
 
 
 def _aggregates(spec: FeatureSpec) -> list[nw.Expr]:
-    column = nw.col(spec.name)
+    column = nw.col(column_of(spec))
     if spec.reduce == "distinct":
-        return [column.n_unique(), nw.col(f"{spec.name}:absent").max()]
+        return [column.n_unique(), nw.col(f"{column_of(spec)}:absent").max()]
     if spec.reduce == "span":
-        return [column.max(), column.min().alias(f"{spec.name}:least")]
+        return [column.max(), column.min().alias(f"{column_of(spec)}:least")]
     if spec.reduce in {"count", "total", "trend"}:
         return [column.sum()]
     if spec.reduce == "recency":
@@ -230,7 +233,7 @@ def _aggregates(spec: FeatureSpec) -> list[nw.Expr]:
 def feature_column(spec: FeatureSpec) -> nw.Expr:
     """The column of a spec: as it was folded, or one operation on the two Float64 columns of its inputs."""
     if not spec.inputs:
-        return _final_column(spec)
+        return _final_column(spec).alias(spec.name)
     first, second = map(_final_column, spec.inputs)
     if spec.reduce == "difference":
         return (first - second).alias(spec.name)
@@ -240,14 +243,14 @@ def feature_column(spec: FeatureSpec) -> nw.Expr:
 
 def _fold_column(spec: FeatureSpec) -> nw.Expr:
     """The column of a spec out of its aggregates."""
-    column = nw.col(spec.name)
+    column = nw.col(column_of(spec))
     if spec.reduce == "distinct":
-        return column - nw.col(f"{spec.name}:absent")
-    return column - nw.col(f"{spec.name}:least") if spec.reduce == "span" else column
+        return column - nw.col(f"{column_of(spec)}:absent")
+    return column - nw.col(f"{column_of(spec)}:least") if spec.reduce == "span" else column
 
 
 def _final_column(spec: FeatureSpec) -> nw.Expr:
-    column = nw.col(spec.name)
+    column = nw.col(column_of(spec))
     if spec.empty is not None:
         column = column.fill_null(0)
     return column.cast(nw.String if spec.is_category else nw.Float64)

@@ -1,4 +1,4 @@
-"""Which rows of events a spec folds, as expressions of Narwhals: the masks of the batch engine."""
+"""Which rows of events a spec folds, as expressions of Narwhals: masks and names of the batch engine."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 Rows = nw.LazyFrame[Any]
 PICKS = frozenset({"latest", "earliest"})
 """The reductions that read a column of one row."""
+
+
+def working_name(name: str) -> str:
+    """The name of a column while an engine works on it: Spark takes what is behind a dot for a field.
+
+    >>> working_name("touch.count"), working_name("Email: domain")
+    ('touch:dcount', 'Email:c domain')
+    """
+    return name.replace(":", ":c").replace(".", ":d")
+
+
+def column_of(spec: FeatureSpec) -> str:
+    """The column of a spec while an engine folds it."""
+    return working_name(spec.name)
 
 
 def mask_rows(spec: FeatureSpec) -> nw.Expr:

@@ -18,6 +18,7 @@ from sqlglot import exp
 
 from features.batch import compute_features, feature_column
 from features.cohort import Snapshots
+from features.event_masks import working_name
 from features.history import ACCOUNT_PREFIX, LeadHistory
 from features.ingest.quarantine import SourceError
 from features.spec import ADDITIVE, SOURCES, FeatureSet, FeatureSpec
@@ -242,7 +243,8 @@ def _add_features(query: _QueryWriter, tables: Mapping[str, Any], plain: Feature
         query.add(name, compute_features(FeatureSet(specs), history, Snapshots(tables["snapshots"])))
         kinds = {spec.name: "string" if spec.is_category else "float64" for spec in specs}
         folded = ibis.table({"lead_id": "string", "as_of": "int64"} | kinds, name=_PREFIX + name)
-        rows = rows.join(nw.from_native(folded), on=["lead_id", "as_of"], how="inner")
+        columns = nw.from_native(folded).rename({name: working_name(name) for name in kinds})
+        rows = rows.join(columns, on=["lead_id", "as_of"], how="inner")
     return rows
 
 
