@@ -30,6 +30,7 @@ from models.explanation import log_odds_to_points
 from models.score_parts import parts_to_frame
 from training.data.dataset import compute_feature_rows, flat_rows
 from training.file_output import Sink, frame_writer
+from training.insufficient_scores import InsufficientScores, find_unusual_values
 from training.lead_attributes import TOLD_BY_HISTORY, read_lead_attributes
 from training.worker_pool import PartFailure, WorkerPool, describe_error
 
@@ -87,24 +88,28 @@ class ScoringResult:
         leads: How many leads were scored.
         quarantine: The cells and rows that could not be read.
         repeated: How many rows have the id of an earlier row; each has a score of its own. Default: 0.
+        insufficient: The scores that are not to be relied on, and why. Default: none are known.
     """
 
     leads: int
     quarantine: Quarantine
     repeated: int = 0
+    insufficient: InsufficientScores = field(default_factory=InsufficientScores)
 
     def in_words(self, out: Path) -> Iterator[str]:
         """What to know about the scores in ``out``, as lines for a terminal."""
         yield from self.quarantine.examples()
         if self.repeated:
             yield f"{self.repeated:,} rows have the id of a row further up; each row has a score of its own"
+        yield from self.insufficient.in_words()
         yield f"{self.leads:,} scores in {out}; {self.quarantine.total}"
         if self.quarantine.rows > len(self.quarantine):
             yield f"{self.quarantine.rows:,} rows of the file have no score"
 
-    def to_dict(self) -> dict[str, int]:
+    def to_dict(self) -> dict[str, int | dict[str, int]]:
         """The counts as ``score --json`` writes them."""
-        return {"leads": self.leads, "unreadable": len(self.quarantine), "repeated": self.repeated}
+        counts = {"leads": self.leads, "unreadable": len(self.quarantine), "repeated": self.repeated}
+        return {**counts, "insufficient": dict(self.insufficient.codes)}
 
 
 class ScoringError(ValueError):
@@ -164,10 +169,10 @@ def score_flat(model: ConversionModel, leads: Path, options: ScoringOptions, say
     """
     check_part_scales(model, options)
     leads_of_file = read_flat_leads(model, leads, options.carried, options.encoding, say)
-    count = write_scored_leads(
+    scored = write_scored_leads(
         (_score(model, batch, options) for batch in leads_of_file.batches), options, say
     )
-    return ScoringResult(count, leads_of_file.quarantine, repeated=leads_of_file.repeated)
+    return ScoringResult(scored.leads, leads_of_file.quarantine, leads_of_file.repeated, scored)
 
 
 def score_history(
@@ -203,7 +208,8 @@ def score_history(
         else:
             names = (part.name for part in parts.parts)
             scored = _drop_failures(WorkerPool(workers, _score_by_worker).run(tasks), names, say)
-        return ScoringResult(write_scored_leads(scored, options, say), parts.reading.quarantine)
+        written = write_scored_leads(scored, options, say)
+        return ScoringResult(written.leads, parts.reading.quarantine, insufficient=written)
 
 
 def score_feature_table(
@@ -230,8 +236,8 @@ def score_feature_table(
         LeadBatch(rows.drop(options.carried), rows.select(pl.col(options.carried).cast(pl.String)))
         for rows in table.batches(options.carried)
     )
-    count = write_scored_leads((_score(model, batch, options) for batch in batches), options, say)
-    return ScoringResult(count, Quarantine())
+    scored = write_scored_leads((_score(model, batch, options) for batch in batches), options, say)
+    return ScoringResult(scored.leads, Quarantine(), insufficient=scored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +256,13 @@ class ScoredLeads:
     Attributes:
         scores: Rows of the file of scores.
         contributions: Rows of the file of contributions; None where none are to be written.
+        unusual: The values that make scores insufficient, as ``find_unusual_values`` gives them; None where
+            they are not known.
     """
 
     scores: pl.DataFrame
     contributions: pl.DataFrame | None
+    unusual: pl.DataFrame | None = None
 
 
 def score_open_leads(
@@ -541,9 +550,11 @@ def _require_attributes(history: LeadHistory, names: Sequence[str]) -> None:
             raise ScoringError(msg)
 
 
-def write_scored_leads(batches: Iterator[ScoredLeads], options: ScoringOptions, say: Say) -> int:
-    """Write batches of scores to the files that ``options`` name; how many leads there are."""
-    count, started = 0, time.monotonic()
+def write_scored_leads(
+    batches: Iterator[ScoredLeads], options: ScoringOptions, say: Say
+) -> InsufficientScores:
+    """Write batches of scores to the files that ``options`` name; their number, and which are in doubt."""
+    written, started = InsufficientScores(), time.monotonic()
     with ExitStack() as files:
         scores = files.enter_context(frame_writer(options.out))
         weights = files.enter_context(_optional(options.contributions))
@@ -553,11 +564,12 @@ def write_scored_leads(batches: Iterator[ScoredLeads], options: ScoringOptions, 
             write(batch.scores)
             if weights and batch.contributions is not None:
                 weights(batch.contributions)
-            count += batch.scores.height
-            say(f"{count:,} leads scored ({count / max(time.monotonic() - started, 1e-9):,.0f} a second)")
+            written.add(batch.scores["insufficient"], batch.unusual)
+            rate = written.leads / max(time.monotonic() - started, 1e-9)
+            say(f"{written.leads:,} leads scored ({rate:,.0f} a second)")
         if held:
             scores(pl.concat(held).sort("log_odds", descending=True, nulls_last=True, maintain_order=True))
-    return count
+    return written
 
 
 def _score(model: ConversionModel, batch: LeadBatch, options: ScoringOptions) -> ScoredLeads:
@@ -580,9 +592,10 @@ def _score(model: ConversionModel, batch: LeadBatch, options: ScoringOptions) ->
             scored = scored.hstack(parts_to_frame(model.split_contributions(explained)))
         if options.reasons:
             scored = scored.hstack(_reasons(model, rows, frame, options))
+    unusual = find_unusual_values(model, rows, scored["insufficient"])
     columns = set(scored.columns)
     own = batch.carried.rename({name: f"{name} (lead)" for name in batch.carried.columns if name in columns})
-    return ScoredLeads(scored.hstack(own), contributions)
+    return ScoredLeads(scored.hstack(own), contributions, unusual)
 
 
 def _contribution_columns(features: list[str]) -> dict[str, str]:

@@ -179,9 +179,9 @@ def score_part_folders(
             "the others wait: once these are mended, run the same command again, and it scores nothing twice"
         )
         raise ScoringError(msg)
-    count = write_scored_leads((_read_result(task) for task in tasks), options, lambda _: None)
+    scored = write_scored_leads((_read_result(task) for task in tasks), options, lambda _: None)
     shutil.rmtree(waiting)
-    return ScoringResult(count, Quarantine())
+    return ScoringResult(scored.leads, Quarantine(), insufficient=scored)
 
 
 def _require_same_features(model: ConversionModel, parts: Sequence[PartFolder]) -> None:

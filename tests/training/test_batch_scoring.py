@@ -101,7 +101,7 @@ def test_an_id_that_stands_there_twice_is_said_and_both_rows_are_scored(flat, tm
     pl.concat([LEADS, LEADS.head(3)]).rename({"lead_id": "id"}).write_parquet(leads)
     monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows, None))
     result = score_flat(flat, leads, ScoringOptions(tmp_path / "scores.parquet"), print)
-    assert result.to_dict() == {"leads": 203, "unreadable": 0, "repeated": 3}
+    assert result.to_dict() == {"leads": 203, "unreadable": 0, "repeated": 3, "insufficient": {}}
     assert any(line.startswith("3 rows have the id of a row further up") for line in result.in_words(leads))
 
 
