@@ -33,9 +33,39 @@ def arrow_to_frame(rows: pa.RecordBatch) -> pl.DataFrame:
 def arrow_to_empty_frame(schema: pa.Schema) -> pl.DataFrame:
     """The frame that rows of the schema would have, without any."""
     columns = [
-        pa.array([], _OBJECT if _converter(column.type) is _as_object else column.type) for column in schema
+        pa.nulls(0, _OBJECT if _converter(column.type) is _as_object else column.type) for column in schema
     ]
     return arrow_to_frame(pa.RecordBatch.from_arrays(columns, names=schema.names))
+
+
+def has_plain_cells(kind: pa.DataType) -> bool:
+    """Whether cells of a type are texts, numbers, flags or dates that need no conversion.
+
+    >>> has_plain_cells(pa.string()), has_plain_cells(pa.timestamp("us", "+05:30"))
+    (True, False)
+    """
+    return not needs_conversion(kind) and any(check(kind) for check in _PLAIN)
+
+
+def needs_conversion(kind: pa.DataType) -> bool:
+    """Whether a type is one that Polars does not have.
+
+    >>> needs_conversion(pa.timestamp("us", "+05:30")), needs_conversion(pa.list_(pa.string()))
+    (True, False)
+    """
+    return _converter(kind) is not None
+
+
+_PLAIN = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_integer,
+    pa.types.is_float32,
+    pa.types.is_float64,
+    pa.types.is_boolean,
+    pa.types.is_date32,
+    pa.types.is_timestamp,
+)
 
 
 def _converter(kind: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:

@@ -18,7 +18,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.ingest.arrow_frames import arrow_to_frame
+from features.ingest.arrow_frames import (
+    arrow_to_empty_frame,
+    arrow_to_frame,
+    has_plain_cells,
+    needs_conversion,
+)
 from features.ingest.databases import (
     build_query,
     connect_duckdb,
@@ -608,13 +613,48 @@ def _frames(table: TableReader, rows: int, columns: list[str]) -> Iterator[pl.Da
 
 
 def _parquet_frames(path: Path, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
-    # Polars reads ahead without a bound: 20 million rows took 1.7 GB more than this does. And what pyarrow
-    # reads of a file stays in memory until it is done with the row groups it was asked for.
     for each in parquet_files(path):
         with pq.ParquetFile(each) as file:
+            if _is_plain(each, file, columns):
+                yield from _plain_parquet_frames(each, file.metadata.num_rows, rows, columns)
+                continue
+            # What pyarrow reads of a file stays in memory until it is done with the row groups asked for.
             for groups in _row_groups(file.metadata, rows):
                 for batch in file.iter_batches(rows, groups, columns, use_threads=False):
                     yield arrow_to_frame(batch).select(columns)
+
+
+def _is_plain(path: Path, file: pq.ParquetFile, columns: list[str]) -> bool:
+    """Whether Polars reads the columns as pyarrow does, which takes it a fifth of the time."""
+    chosen = pa.schema([file.schema_arrow.field(column) for column in columns if _is_unique(file, column)])
+    physical = {each.name: each.physical_type for each in map(file.schema.column, range(len(file.schema)))}
+    if len(chosen) < len(columns) or not all(
+        has_plain_cells(each.type) and physical.get(each.name) != "INT96" for each in chosen
+    ):
+        return False
+    if any(needs_conversion(each.type) for each in file.schema_arrow):  # Polars panics at some of them
+        return False
+    try:
+        own = pl.Schema(pl.read_parquet_schema(path))
+    except pl.exceptions.PolarsError:
+        return False
+    expected = arrow_to_empty_frame(chosen).schema
+    return [own.get(name) for name in expected] == list(expected.values())
+
+
+def _is_unique(file: pq.ParquetFile, column: str) -> bool:
+    return bool(file.schema_arrow.names.count(column) == 1)
+
+
+def _plain_parquet_frames(path: Path, size: int, rows: int, columns: list[str]) -> Iterator[pl.DataFrame]:
+    # One slice after the other: of a whole file Polars reads ahead without a bound.
+    table = pl.scan_parquet(path, glob=False, hive_partitioning=False).select(columns)
+    for first in range(0, size, rows):
+        try:
+            yield table.slice(first, rows).collect()
+        except pl.exceptions.PolarsError as error:
+            msg = f"{path} looks like Parquet but cannot be read: {first_line(error)}"
+            raise SourceError(msg) from error
 
 
 def _row_groups(metadata: pq.FileMetaData, rows: int) -> Iterator[list[int]]:

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.ingest import tables
 from features.ingest.mapping import TableSource
 from features.ingest.quarantine import SourceError
 from features.ingest.tables import open_table
@@ -233,10 +235,112 @@ def test_parquet_keeps_its_types_and_batches_keep_the_order(tmp_path):
     assert [batch.first for batch in batches][:2] == [0, batches[0].frame.height]
 
 
+PLAIN = {
+    "id": pa.array([f"L{i}" if i % 7 else None for i in range(1000)]),
+    "kind": pa.array(["visit", "form", None, "ü"] * 250, pa.large_string()),
+    "small": pa.array(range(1000), pa.int16()),
+    "large": pa.array([2**63 + i for i in range(1000)], pa.uint64()),
+    "share": pa.array([0.5, float("nan"), None, 1.0] * 250),
+    "single": pa.array([0.5, None] * 500, pa.float32()),
+    "flag": pa.array([True, None] * 500),
+    "day": pa.array([0, None] * 500, pa.date32()),
+    "local": pa.array(range(1000), pa.timestamp("us")),
+    "utc": pa.array(range(1000), pa.timestamp("ms", "UTC")),
+    "berlin": pa.array(range(1000), pa.timestamp("ns", "Europe/Berlin")),
+    "seconds": pa.array(range(1000), pa.timestamp("s")),
+}
+
+
+@pytest.mark.parametrize("rows", [64, 100, 300, 5000])
+def test_plain_columns_of_parquet_are_read_as_pyarrow_reads_them(tmp_path, monkeypatch, rows):
+    path, columns = tmp_path / "leads.parquet", ["utc", "id", *(set(PLAIN) - {"utc", "id"})]
+    pq.write_table(pa.table(PLAIN), path, row_group_size=100)
+    with pq.ParquetFile(path) as file:
+        assert tables._is_plain(path, file, columns)
+    batches = list(opened(path).batches(rows, columns))
+    assert max(batch.frame.height for batch in batches) == min(rows, 1000)
+    plain = pl.concat([batch.frame for batch in batches])
+    monkeypatch.setattr(tables, "_is_plain", lambda *_: False)
+    assert plain.schema == (expected := opened(path).read(columns)).schema
+    assert plain.equals(expected)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"a"] * 3),
+        pa.array([0] * 3, pa.timestamp("us", "+05:30")),
+        pa.array(["a"] * 3).dictionary_encode(),
+        pa.array([["a"]] * 3),
+        pa.array([1.5] * 3).cast(pa.float16()),
+    ],
+)
+def test_a_column_of_another_type_leaves_its_file_to_pyarrow(tmp_path, column):
+    path = tmp_path / "leads.parquet"
+    pq.write_table(pa.table({"x": ["a"] * 3, "odd": column}), path)
+    with pq.ParquetFile(path) as file:
+        assert not tables._is_plain(path, file, ["x", "odd"])
+    assert opened(path).read(["x"])["x"].to_list() == ["a"] * 3
+
+
+def test_times_of_96_bits_and_names_that_are_there_twice_are_left_to_pyarrow(tmp_path):
+    path = tmp_path / "leads.parquet"
+    pq.write_table(
+        pa.table({"at": pa.array([0], pa.timestamp("ns"))}), path, use_deprecated_int96_timestamps=True
+    )
+    twice = tmp_path / "twice.parquet"
+    pq.write_table(pa.table([["a"], ["b"]], names=["x", "x"]), twice)
+    for each, columns in ((path, ["at"]), (twice, ["x"])):
+        with pq.ParquetFile(each) as file:
+            assert not tables._is_plain(each, file, columns)
+
+
+def test_text_of_parquet_that_is_no_utf_8_is_refused(tmp_path):
+    path, offsets = tmp_path / "leads.parquet", np.array([0, 3], np.int64)
+    text = pa.Array.from_buffers(
+        pa.large_string(), 1, [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(b"a\xff\xfe")]
+    )
+    pq.write_table(pa.table({"x": text}), path)
+    with pytest.raises(SourceError, match=f"{re.escape(str(path))} looks like Parquet but cannot be read"):
+        opened(path).read()
+
+
+_PLAIN_STREAM = """
+import re, sys
+from pathlib import Path
+from features.ingest.mapping import TableSource
+from features.ingest.tables import open_table
+table = open_table(TableSource(file=Path(sys.argv[1])))
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
+rows = sum(batch.frame.height for batch in open_table(TableSource(file=Path(sys.argv[2]))).batches(500_000))
+first = peak()
+rows = sum(batch.frame.height for batch in table.batches(500_000))
+print(rows, peak() - first)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
+def test_a_large_parquet_file_of_plain_columns_is_streamed_in_bounded_memory(tmp_path):
+    count, random = 20_000_000, np.random.default_rng(1)
+    for name, size in (("large", count), ("small", 1_000_000)):
+        frame = pl.DataFrame({"x": random.integers(0, 2**62, size)})
+        frame.write_parquet(tmp_path / f"{name}.parquet", row_group_size=500_000)
+    paths = [str(tmp_path / f"{name}.parquet") for name in ("large", "small")]
+    printed = subprocess.run(
+        [sys.executable, "-c", _PLAIN_STREAM, *paths], capture_output=True, text=True, check=True
+    ).stdout
+    rows, growth = map(int, printed.split())
+    assert rows == count
+    # As a whole it would be 160 MB.
+    assert growth < 60
+
+
 def test_a_parquet_file_does_not_stay_in_memory_while_it_is_read(tmp_path):
     path, groups, rows = tmp_path / "leads.parquet", 30, 20_000
-    numbers = np.random.default_rng(1).integers(0, 2**62, groups * rows)
-    pl.DataFrame({"x": numbers}).write_parquet(path, row_group_size=rows)
+    numbers = np.random.default_rng(1).integers(0, 2**52, groups * rows)
+    odd = pa.array(numbers).cast(pa.timestamp("us", "+05:30"))  # of a type that Polars lacks
+    pq.write_table(pa.table({"x": odd}), path, row_group_size=rows)
     before, held = pa.total_allocated_bytes(), []
     for batch in opened(path).batches(rows):
         assert batch.frame.height == rows
