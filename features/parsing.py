@@ -82,7 +82,7 @@ def clean_text(text: str) -> str:
 def clean_column(column: pl.Series) -> pl.Series:
     """A column of text with each value as ``clean_text`` has it."""
     if column.str.len_bytes().sum() == column.str.len_chars().sum():  # nothing but ASCII
-        return column.str.strip_chars(_BLANKS)
+        return column.str.strip_chars()  # in ASCII the same blanks as _BLANKS, in half the time
     if column.str.contains(_TO_CLEAN).any():
         composed = column.str.normalize("NFC").str.replace_all(f"[{_INVISIBLE}]", "")
         column = composed.str.replace_all(f"[{_SPACES}]", " ")
@@ -97,8 +97,27 @@ def strip_missing(column: pl.Series, missing: tuple[str, ...] = MISSING) -> pl.S
         return _without_open_ends(column)
     if column.dtype != pl.String:
         return column.fill_nan(None) if column.dtype.is_float() else column
+    if not _has_few_words(column):
+        return _strip_texts(column, missing)
+    words = column.unique().drop_nulls()
+    stripped = _strip_texts(words, missing)
+    if stripped.equals(words, null_equal=True):
+        return column
+    return column.replace_strict(words, stripped, default=None, return_dtype=pl.String)
+
+
+def _strip_texts(column: pl.Series, missing: tuple[str, ...]) -> pl.Series:
     text = clean_column(column)
-    return text.set(text.is_in(_missing_words(missing)), None)
+    is_word = text.is_in(_missing_words(missing))
+    return text.set(is_word, None) if is_word.any() else text
+
+
+def _has_few_words(column: pl.Series) -> bool:
+    """Whether a long column repeats a few words, so that each of them is better looked at once."""
+    return len(column) > _MANY and column.head(_SAMPLE).n_unique() < _FEW
+
+
+_MANY, _SAMPLE, _FEW = 10_000, 1_000, 100
 
 
 def _without_open_ends(column: pl.Series) -> pl.Series:

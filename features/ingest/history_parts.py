@@ -508,16 +508,7 @@ def _clean_words(frame: pl.DataFrame, missing: tuple[str, ...]) -> pl.DataFrame:
     """The table with trimmed words, null where they mean "missing"; ids stay as they are."""
     ids = {"lead_id", "merged_into", "account_id"}
     words = [column for column, dtype in frame.schema.items() if dtype == pl.String and column not in ids]
-    return frame.with_columns(_clean_column(frame[column], missing) for column in words)
-
-
-def _clean_column(column: pl.Series, missing: tuple[str, ...]) -> pl.Series:
-    """The clean column; each of its words is cleaned once."""
-    words = column.drop_nulls().unique()
-    clean = strip_missing(words, missing)
-    if clean.equals(words, null_equal=True):
-        return column
-    return column.replace_strict(words, clean, default=None, return_dtype=pl.String)
+    return frame.with_columns(strip_missing(frame[column], missing) for column in words)
 
 
 def _share_merged(tables: Mapping[str, pl.DataFrame], suffix: str) -> dict[str, pl.DataFrame]:

@@ -141,7 +141,7 @@ class EventWatch:
             hashes = hash_ids(frame)
             self.ids.add(hashes.filter(frame[EVENT_ID].is_not_null()))
         elif CELLS in frame.columns:
-            timed = frame.filter(has_time_of_day(frame["occurred_at"], self.times))
+            timed = frame.select(ROW, CELLS).filter(has_time_of_day(frame["occurred_at"], self.times))
             self.cells.add((timed.unique(ROW) if self.spreads else timed)[CELLS])
 
     def find_repeated(self, table: TableReader, columns: Sequence[str]) -> RepeatedEvents:

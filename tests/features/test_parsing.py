@@ -12,6 +12,8 @@ from features.parsing import (
     as_category,
     as_flag,
     as_number,
+    clean_column,
+    clean_text,
     minor_units,
     parse_categories,
     parse_flags,
@@ -106,3 +108,17 @@ def test_typed_words_are_words():
 
 def test_missing_words_are_the_readers_choice():
     assert strip_missing(pl.Series(["Select", "x", "NA"]), ("Select",)).to_list() == [None, "x", "NA"]
+
+
+@given(st.lists(st.one_of(st.none(), cell), min_size=1, max_size=20))
+def test_a_long_column_of_a_few_words_is_stripped_as_a_short_one(texts):
+    short = pl.Series(texts, dtype=pl.String)
+    long = pl.concat([short] * (1 + 10_001 // len(texts)))
+    expected = strip_missing(short).to_list()
+    assert strip_missing(long).head(len(texts)).to_list() == expected
+    assert strip_missing(long).tail(len(texts)).to_list() == expected
+
+
+def test_of_ascii_the_same_blanks_are_stripped_from_columns_as_from_texts():
+    texts = [f"{chr(code)}x{chr(code)}" for code in range(128)]
+    assert clean_column(pl.Series(texts)).to_list() == [clean_text(text) for text in texts]
