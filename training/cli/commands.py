@@ -224,10 +224,12 @@ def score(
         _score_on_spark(folder, config, options, json_)
         return
     from models.artifact import load as load_model
+    from models.lightgbm_import import import_lightgbm_alone
     from training.config.settings import load_config
     from training.part_scoring import score_part_folders
     from training.worker_pool import Workers
 
+    import_lightgbm_alone(folder)
     loaded = load_model(folder)
     with show_progress("scoring") as say:
         if parts_dir is not None:
