@@ -7,7 +7,7 @@ complete.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -201,13 +201,28 @@ def score_history(
     """
     check_part_scales(model, options)
     default_quarantine = options.out.with_name(f"{options.out.stem}.quarantine.csv")
-    with read_model_parts(model, config, options.carried, default_quarantine) as parts:
+    pool = None if workers is None or workers.count == 1 else WorkerPool(workers, _score_by_worker)
+
+    def start_workers(parts: int) -> None:
+        if pool is not None and parts > 1:
+            pool.start(_prepare)
+
+    with (
+        closing(pool) if pool is not None else nullcontext(),
+        read_model_parts(
+            model,
+            config,
+            options.carried,
+            default_quarantine,
+            ahead=pool is not None,
+            when_counted=start_workers,
+        ) as parts,
+    ):
         tasks = (_PartTask(part, config.cohort_rule, options) for part in parts.parts)
-        if workers is None or workers.count == 1 or len(parts.parts) == 1:
+        if pool is None or len(parts.parts) == 1:
             scored: Iterator[ScoredLeads] = (_score_part(model, task) for task in tasks)
         else:
-            names = (part.name for part in parts.parts)
-            scored = _drop_failures(WorkerPool(workers, _score_by_worker).run(tasks), names, say)
+            scored = _drop_failures(pool.run(tasks), (part.name for part in parts.parts), say)
         written = write_scored_leads(scored, options, say)
         return ScoringResult(written.leads, parts.reading.quarantine, insufficient=written)
 
@@ -315,6 +330,10 @@ def _score_part(model: ConversionModel, task: _PartTask) -> ScoredLeads:
 
 
 _load_once = cache(load)
+
+
+def _prepare(folder: Path) -> None:
+    _load_once(folder)
 
 
 def _score_by_worker(folder: Path, task: _PartTask) -> ScoredLeads:
@@ -465,11 +484,20 @@ def read_model_parts(  # noqa: PLR0913 - what it reads, and what it writes on th
     attributes: Sequence[str] = (),
     *,
     leads: int | None = None,
+    ahead: bool = False,
+    when_counted: Callable[[int], None] | None = None,
 ) -> Iterator[HistoryPartitions]:
-    """The parts of a history, as the model needs it."""
+    """The parts of a history, as the model needs it; the last options are those of ``read_partitioned``."""
     mapping = mapping_of_model(model, config, (*carried, *attributes))
     file = config.quarantine.file or quarantine
-    with read_partitioned(mapping, int(time.time()), file, leads=leads or PART_LEADS) as parts:
+    with read_partitioned(
+        mapping,
+        int(time.time()),
+        file,
+        leads=leads or PART_LEADS,
+        ahead=ahead,
+        when_counted=when_counted,
+    ) as parts:
         history = parts.reading.history
         _require_columns(model, history, carried)
         # Which attributes a table of changes has is known once all of it is read.

@@ -66,6 +66,17 @@ class WorkerPool(Generic[Task, Result]):
         self._workers, self._work = workers, work
         self._executor: ProcessPoolExecutor | None = None
 
+    def start(self, prepare: Callable[[Path], None]) -> None:
+        """Start the processes before there is a task, so that they import what they need meanwhile.
+
+        Args:
+            prepare: What each of them does first, with the folder of the model.
+        """
+        with _share_cores(self._workers.count):
+            self._executor = _start(self._workers, self._workers.count)
+            for _ in range(self._workers.count):
+                self._executor.submit(prepare, self._workers.model)
+
     def run(self, tasks: Iterable[Task]) -> Iterator[Result | Exception]:
         """What becomes of each task, in their order: a result, or the error of that task."""
         waiting: deque[tuple[Task, Future[Result]]] = deque()
@@ -78,14 +89,14 @@ class WorkerPool(Generic[Task, Result]):
                 while waiting:
                     yield self._collect(*waiting.popleft())
             finally:
-                self._stop()
+                self.close()
 
     def _submit(self, task: Task) -> Future[Result]:
         try:
             self._executor = self._executor or _start(self._workers, self._workers.count)
             return self._executor.submit(self._work, self._workers.model, task)
         except BrokenProcessPool:
-            self._stop()
+            self.close()
             return self._submit(task)
 
     def _collect(self, task: Task, future: Future[Result]) -> Result | Exception:
@@ -106,8 +117,8 @@ class WorkerPool(Generic[Task, Result]):
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the task's
                 return error
 
-    def _stop(self) -> None:
-        """What runs is finished; what has not begun is not begun."""
+    def close(self) -> None:
+        """End the processes: what runs is finished, what has not begun is not begun."""
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
         self._executor = None

@@ -34,6 +34,7 @@ from features.ingest.schema import (
     word_columns,
 )
 from features.ingest.tables import TableReader, open_table
+from features.ingest.work_ahead import map_ahead
 from features.merges import MERGE_SCHEMA, PART
 from features.messages import Message
 from features.number_marks import (
@@ -79,11 +80,13 @@ class EventSink:
         forget: Takes the last so many batches of a table back; without it events that were delivered twice
             count twice.
         read: Reads columns of a table back; without it leads and accounts are not passed on in batches.
+        ahead: Whether a thread checks a batch of events while the one before is added.
     """
 
     add: RowSink
     forget: Callable[[TableName, int], None] | None = None
     read: Callable[[TableName, Sequence[str]], pl.DataFrame] | None = None
+    ahead: bool = False
 
 
 EVENT_ROWS = 500_000
@@ -231,6 +234,19 @@ def read_events(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _CheckedBatch:
+    """A batch of events after the checks.
+
+    Attributes:
+        rows: The good rows, and what was found wrong.
+        words: The words that were taken as missing.
+    """
+
+    rows: ValidatedRows
+    words: MissingWords
+
+
 @dataclass(frozen=True)
 class _EventReading:
     """One table of events on its way to the sink: once, or twice where some of its rows are there twice."""
@@ -268,13 +284,13 @@ class _EventReading:
 
     def read_rows(self, once: EventOnce | None) -> _Tally:
         """All rows through the checks and to the sink; those that are there twice only ``once``."""
-        spreads = self.context.further_ids is not None
-        watch = EventWatch.of_table(self.name, self.context.times, spreads=spreads)
-        tally = _Tally(ValidatedRows(pl.DataFrame(), names=self.names), watch)
-        for batch in self.table.batches(EVENT_ROWS, self.columns):
-            tally.rows += batch.frame.height
-            for each, names, marks in self.mappings:
-                checked = self._checked(batch, each, names, marks, tally)
+        tally = _Tally(ValidatedRows(pl.DataFrame(), names=self.names), self._new_watch())
+        batches = self.table.batches(EVENT_ROWS, self.columns)
+        for rows, stages in map_ahead(self._check, batches) if self.sink.ahead else map(self._check, batches):
+            tally.rows += rows
+            for stage in stages:
+                tally.words.counts.update(stage.words.counts)
+                checked = stage.rows
                 if once is None:
                     tally.watch.remember(checked.frame)
                 else:
@@ -292,12 +308,20 @@ class _EventReading:
             self.sink.add(self.name, self.merges.inherited(pl.concat(tally.shared), parts))
         return tally
 
-    def _checked(
-        self, batch: Batch, mapping: TableMapping, names: dict[str, str], marks: _EventMarks, tally: _Tally
-    ) -> ValidatedRows:
-        context = self.context
-        rows = apply_mapping(batch, names, (), mapping, tally.words)
-        rows = tally.watch.add_cells(rows, batch)
+    def _new_watch(self) -> EventWatch:
+        spreads = self.context.further_ids is not None
+        return EventWatch.of_table(self.name, self.context.times, spreads=spreads)
+
+    def _check(self, batch: Batch) -> tuple[int, list[_CheckedBatch]]:
+        """How many rows a batch has, and what is good of them by each mapping; nothing is added up yet."""
+        return batch.frame.height, [self._check_mapped(batch, *each) for each in self.mappings]
+
+    def _check_mapped(
+        self, batch: Batch, mapping: TableMapping, names: dict[str, str], marks: _EventMarks
+    ) -> _CheckedBatch:
+        context, words = self.context, MissingWords()
+        rows = apply_mapping(batch, names, (), mapping, words)
+        rows = self._new_watch().add_cells(rows, batch)
         rows = _reject_lost_digits(rows)
         of_accounts = "lead_id" not in rows.frame.columns and "account_id" in rows.frame.columns
         rows = spread_accounts(rows, context.leads) if of_accounts else rows
@@ -305,7 +329,8 @@ class _EventReading:
         rows = unify_email_case(rows, context.leads) if context.emails else rows
         rows = leave_out_rows_of(rows, context.deleted)
         settled = marks.settle(rows, context)
-        return validate_table(self.name, _prefix_names(settled) if of_accounts else settled, context)
+        checked = validate_table(self.name, _prefix_names(settled) if of_accounts else settled, context)
+        return _CheckedBatch(checked, words)
 
     def _pass_on(self, checked: ValidatedRows, tally: _Tally) -> None:
         """Pass good rows to the sink, and add them up."""

@@ -168,8 +168,9 @@ def find_hashes(
 class HistoryCut:
     """Cuts a history into parts by a hash of the account, or of the lead where it has none."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, when_counted: Callable[[int], None] | None = None) -> None:
+        """Cut into parts of about ``size`` leads; ``when_counted`` gets their number once it is known."""
+        self._size, self._when_counted = size, when_counted
         self._counts = np.zeros(BUCKETS, np.int64)
 
     def add_leads(self, leads: pl.DataFrame) -> NDArray[np.int64]:
@@ -187,6 +188,8 @@ class HistoryCut:
         """(BUCKETS,) the part of each bucket, from 0, once all leads are counted."""
         begins = np.minimum(np.cumsum(self._counts) - self._counts, max(self._counts.sum() - 1, 0))
         parts: NDArray[np.int32] = np.unique(begins // self._size, return_inverse=True)[1].astype(np.int32)
+        if self._when_counted is not None:
+            self._when_counted(int(parts[-1]) + 1)
         return parts
 
     @property

@@ -27,7 +27,7 @@ from features.ingest.row_validation import ROW
 from features.merges import PART
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -63,7 +63,9 @@ class HistoryPart:
             name: _read_slices(name, getattr(self._empty, name), slices) for name, slices in self._tables
         }
         history = replace(self._empty, **tables)
-        return history.map_frames(partial(_cast_lead_ids, ids=pl.Enum(history.leads["lead_id"])))
+        history = history.map_frames(partial(_cast_lead_ids, ids=pl.Enum(history.leads["lead_id"])))
+        # Features fold the events of a lead in two thirds of the time where these stand together.
+        return replace(history, touchpoints=history.touchpoints.sort("lead_id", maintain_order=True))
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,14 @@ def _cast_lead_ids(frame: pl.DataFrame, ids: pl.Enum) -> pl.DataFrame:
 
 
 @contextmanager
-def read_partitioned(
-    mapping: HistoryMapping, now: int, quarantine_file: Path | None = None, *, leads: int
+def read_partitioned(  # noqa: PLR0913 - what is read, and how
+    mapping: HistoryMapping,
+    now: int,
+    quarantine_file: Path | None = None,
+    *,
+    leads: int,
+    ahead: bool = False,
+    when_counted: Callable[[int], None] | None = None,
 ) -> Iterator[HistoryPartitions]:
     """Read all tables of a history as ``read_history`` does, with the events on disk.
 
@@ -108,6 +116,9 @@ def read_partitioned(
         now: Epoch seconds; rows at or after ``mapping.observed_until``, or else ``now``, are in the future.
         quarantine_file: Where bad rows are written as CSV; None for nowhere.
         leads: About how many leads a part has.
+        ahead: Whether a thread checks rows of events while those before are written: it takes a core more,
+            and the memory of a batch. The parts are the same.
+        when_counted: Called with the number of parts once all leads are there, before events are read.
 
     Yields:
         The history in parts; the files behind it go when the context ends.
@@ -117,9 +128,9 @@ def read_partitioned(
         TooManyBadRowsError: more than ``mapping.max_share`` of all rows are bad.
     """
     with tempfile.TemporaryDirectory(prefix="leadloop-") as folder:
-        cut = HistoryCut(leads)
+        cut = HistoryCut(leads, when_counted)
         spill = _Spill(Path(folder), cut)
-        sink = EventSink(spill.add, spill.forget, spill.read)
+        sink = EventSink(spill.add, spill.forget, spill.read, ahead=ahead)
         reading = read_history_in_batches(mapping, now, quarantine_file, sink=sink, cut=cut)
         spill.settle()
         parts = _Parts(spill, reading.history, len(cut.last_buckets))

@@ -198,6 +198,21 @@ def die_at_three(_, task):
     return task
 
 
+def note_process(folder):
+    (folder.parent / f"process-{os.getpid()}").touch()
+
+
+def find_process(folder, _):
+    return (folder.parent / f"process-{os.getpid()}").exists()
+
+
+@pytest.mark.slow
+def test_processes_that_start_before_there_are_tasks_are_prepared(crm):
+    pool = WorkerPool(Workers(2, crm[1]), find_process)
+    pool.start(note_process)
+    assert list(pool.run(range(6))) == [True] * 6
+
+
 @pytest.mark.slow
 def test_a_process_that_dies_takes_only_its_own_part_along(crm):
     results = list(WorkerPool(Workers(2, crm[1]), die_at_three).run(range(6)))

@@ -10,14 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.ingest import repeated_events
+from features.ingest import event_tables, repeated_events
 from features.ingest.known_leads import HashedLeads, find_buckets
 from features.ingest.mapping import AttributeSelection, HistoryMapping, TableMapping
 from features.ingest.partitions import read_partitioned
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_history
 from features.ingest.repeated_events import HashRuns
-from features.ingest.tables import TableReader
+from features.ingest.tables import TableReader, open_table
 from features.merges import PART
 
 NOW = 2_000_000_000
@@ -82,17 +82,19 @@ def in_words(frame):
     return frame.with_columns(pl.selectors.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
 
 
-def read_both(mapping, size=1):
+def read_both(mapping, size=1, **options):
     whole = read_history(mapping, NOW)
-    with read_partitioned(mapping, NOW, leads=size) as parts:
+    with read_partitioned(mapping, NOW, leads=size, **options) as parts:
         histories = [part.map_frames(in_words) for part in parts.histories()]
         return whole, parts.reading, histories
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("rows", [1, 3, 1000])
-def test_a_history_read_in_batches_is_the_one_read_at_once(mapping, monkeypatch, rows):
+def test_a_history_read_in_batches_is_the_one_read_at_once(mapping, monkeypatch, rows, ahead):
     monkeypatch.setattr(TableReader.batches, "__defaults__", (rows, None))
-    whole, reading, histories = read_both(mapping)
+    monkeypatch.setattr(event_tables, "EVENT_ROWS", rows)
+    whole, reading, histories = read_both(mapping, ahead=ahead)
     assert len(histories) > 2
     for name in TABLES:
         together = pl.concat([getattr(history, name) for history in histories])
@@ -112,6 +114,26 @@ def test_one_part_has_its_leads_in_the_order_of_the_file(mapping, monkeypatch):
     monkeypatch.setattr(TableReader.batches, "__defaults__", (2, None))
     whole, _, (history,) = read_both(mapping, size=100)
     assert history.leads.equals(whole.history.leads)
+
+
+def test_the_number_of_parts_is_told_before_events_are_read(mapping, monkeypatch):
+    told, read = [], []
+    monkeypatch.setattr(event_tables, "open_table", lambda place: read.append(told[:]) or open_table(place))
+    with read_partitioned(mapping, NOW, leads=1, when_counted=told.append) as parts:
+        assert told == [len(parts.parts)]
+    assert read
+    assert all(each == told for each in read)
+
+
+def test_touchpoints_of_a_lead_stand_together_in_the_order_of_their_file(write):
+    leads = write("lead_id,created_at\nb,2020-01-01\na,2020-01-01\n", "l.csv")
+    kinds = [(lead, f"k{i}") for i, lead in enumerate("abbaab")]
+    rows = "".join(f"{lead},2020-02-01,{kind}\n" for lead, kind in kinds)
+    touches = write("lead_id,occurred_at,kind\n" + rows, "t.csv")
+    mapping = HistoryMapping(TableMapping(file=leads), touchpoints=(TableMapping(file=touches),))
+    _, _, (history,) = read_both(mapping, size=100)
+    found = history.touchpoints.select("lead_id", "kind").rows()
+    assert found == [each for lead in "ba" for each in kinds if each[0] == lead]
 
 
 def test_when_leads_became_known_is_read_in_batches(monkeypatch, write):
