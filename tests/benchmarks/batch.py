@@ -20,12 +20,12 @@ import polars as pl
 from peak_memory import PeakMemory
 
 from features.clock import to_datetime
-from features.cohort import Snapshots
+from features.cohort import Snapshots, open_lead_snapshots
 from features.ingest.flat_export import FlatColumns, iter_flat_batches
 from models import artifact
 from training import batch_scoring
-from training.batch_scoring import ScoringOptions, score_flat
-from training.config.settings import Config, FlatConfig, TrainingConfig
+from training.batch_scoring import ScoringOptions, read_model_parts, score_flat
+from training.config.settings import Config, FlatConfig, TrainingConfig, load_config
 from training.data.dataset import compute_feature_rows, flat_rows
 from training.data.load import read_dataset
 from training.file_output import frame_writer
@@ -36,6 +36,7 @@ from training.simulation.simulator import simulate
 
 TOUCHPOINTS = 20
 BLOCK = 100_000
+FEW = 50
 # The default world comes to 17.3 touchpoints a lead.
 _BUSIER = 1.16
 _WORLD = replace(
@@ -118,6 +119,33 @@ def histories(model, sizes, scratch):
             yield size, suffix, score(model, config)
 
 
+def bare_predict(model, config):
+    """CPU seconds of ``Booster.predict`` on the ready matrix of a history, a part of its leads at a time."""
+    predictor, settings, taken = model.predictor, load_config(config), 0.0
+    with read_model_parts(model, settings, (), config.with_name("quarantine.csv")) as parts:
+        for history in parts.histories():
+            rows = compute_feature_rows(
+                model.features, history, open_lead_snapshots(history, settings.cohort_rule)
+            )
+            width = predictor.encodings.tree_width
+            ready = np.ascontiguousarray(predictor.encodings.encode(rows)[:, :width])
+            start = time.process_time()
+            predictor.booster.predict(ready, raw_score=True, num_threads=1)
+            taken += time.process_time() - start
+    return taken
+
+
+def report_ratio(model, config, run, start):
+    """The lines that compare a run of the command with what its trees alone cost."""
+    bare = bare_predict(artifact.load(model), config)
+    print("\n| of the processors, in seconds | |\n|---|---|")
+    print(f"| `leadloop score`, file to file, one process | {run.processor:.1f} |")
+    print(f"| of these the start: `leadloop score` of {FEW} leads | {start.processor:.1f} |")
+    print(f"| `Booster.predict` of the same trees on the ready matrix of these leads | {bare:.2f} |")
+    print(f"| the command without its start, times that | {(run.processor - start.processor) / bare:.1f} |")
+    print(f"| the whole command, times that | {run.processor / bare:.1f} |", flush=True)
+
+
 def repeat_history(config, times):
     """The history of so many companies like one, in a folder beside it: as large as simulating never gets."""
     folder = config.parent.with_name(f"{config.parent.name}-{times}")
@@ -139,10 +167,14 @@ def report_workers(model, sizes, counts, repeat=1):
         for size in sizes:
             config = write_history(size, Path(scratch) / str(size), "parquet")
             config = config if repeat == 1 else repeat_history(config, repeat)
+            runs = {}
             for count in counts:
-                run = score(model, config, "--workers", str(count), spread=True)
+                run = runs[count] = score(model, config, "--workers", str(count), spread=True)
                 took = f"{run.processor:.1f} | {run.seconds:.1f} | {run.peak:.2f}"
                 print(f"| {size * repeat:,} leads | {count} | {took} |", flush=True)
+            if 1 in runs:
+                few = write_history(FEW, Path(scratch) / f"few-{size}", "parquet")
+                report_ratio(model, config, runs[1], score(model, few, spread=True))
 
 
 def flat_model(scratch, leads):

@@ -56,6 +56,15 @@ def test_a_history_is_written_and_scored_from_file_to_file(company, tmp_path, su
     assert 0.05 < took.peak < 2
 
 
+def test_a_run_is_compared_with_a_bare_predict_of_the_same_leads(company, tmp_path, capsys):
+    config = batch.write_history(50, tmp_path / "crm", "parquet")
+    run, start = batch.Run(9.0, 8.0, 0.5), batch.Run(2.0, 1.0, 0.2)
+    batch.report_ratio(company[1], config, run, start)
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "times that" in line]
+    net, whole = (float(line[1].rstrip(" |")) for line in lines)
+    assert 0 < net < whole
+
+
 def test_an_account_of_many_leads_is_timed():
     assert accounts.cost(40, 2)[0] == 80
 
