@@ -22,7 +22,7 @@ from features.ingest.lead_ids import (
 from features.ingest.missing_words import MissingWords
 from features.ingest.near_misses import near_miss_reasons
 from features.ingest.observation_end import TableEnd
-from features.ingest.repeated_events import EVENT_ID, EventOnce, EventWatch
+from features.ingest.repeated_events import CELLS, EVENT_ID, REPEATED, EventOnce, EventWatch
 from features.ingest.row_validation import ValidatedRows
 from features.ingest.schema import (
     ValidationContext,
@@ -71,6 +71,10 @@ RowSink = Callable[["TableName", pl.DataFrame], None]
 """What becomes of the good rows of a table, whose name comes first."""
 
 
+RowChoice = Callable[[pl.DataFrame], pl.Series]
+"""Which rows of a frame are chosen, as a Boolean for each."""
+
+
 @dataclass(frozen=True)
 class EventSink:
     """Where the good rows of tables of events go.
@@ -81,12 +85,16 @@ class EventSink:
             count twice.
         read: Reads columns of a table back; without it leads and accounts are not passed on in batches.
         ahead: Whether a thread checks a batch of events while the one before is added.
+        leave_out: Takes rows out of the last so many batches of a table: those that a function chooses of the
+            rows of each batch, of which those of one lead stand in the order in which they came. It keeps
+            the column ``CELLS``; without it a table with repeated rows is read twice.
     """
 
     add: RowSink
     forget: Callable[[TableName, int], None] | None = None
     read: Callable[[TableName, Sequence[str]], pl.DataFrame] | None = None
     ahead: bool = False
+    leave_out: Callable[[TableName, int, RowChoice], None] | None = None
 
 
 EVENT_ROWS = 500_000
@@ -173,6 +181,13 @@ class _Tally:
     days: dict[int, tuple[int, int]] = field(default_factory=dict)
     shared: list[pl.DataFrame] = field(default_factory=list)
 
+    def subtract(self, known_at: pl.Series) -> None:
+        """Count rows out again that were known then; others that are known at the same moments stay."""
+        self.accepted -= len(known_at)
+        for day, count, _ in rows_by_day(known_at):
+            before = self.days[day]
+            self.days[day] = (before[0] - count, before[1])
+
     def add(self, checked: ValidatedRows, good: pl.DataFrame) -> None:
         self.problems = replace(checked.after(self.problems), frame=self.problems.frame)
         self.accepted += good.height
@@ -201,15 +216,20 @@ def read_events(
     """Read a table of events in batches; good rows go to ``sink`` with the ``PART`` of their lead.
 
     Leads that were merged share events as ``merges`` says; merges themselves are read as events are. Where
-    rows turn out to be there twice, the sink forgets the table, and it is read once more.
+    rows turn out to be there twice, they are taken out of the sink; if that cannot be, the sink forgets the
+    table, and it is read once more.
     """
     check_mapping(name, mapping)
     table = open_table(mapping)
     reading = _EventReading(name, mapping, table, replace(context, decimal=table.decimal), merges, sink)
     tally = reading.read_rows(None)
     if sink.forget is not None and (repeated := tally.watch.find_repeated(table, reading.columns)):
-        sink.forget(name, tally.batches)
-        tally = reading.read_rows(EventOnce(repeated))
+        once = EventOnce(repeated)
+        if reading.can_leave_out and not len(repeated.ids):
+            reading.leave_out(once, tally)
+        else:
+            sink.forget(name, tally.batches)
+            tally = reading.read_rows(once)
     if context.leads is not None:
         known, no_lead = context.leads, Message("ingest.no_such_lead")
         tally.problems = tally.problems.explain(
@@ -308,6 +328,27 @@ class _EventReading:
             self.sink.add(self.name, self.merges.inherited(pl.concat(tally.shared), parts))
         return tally
 
+    @property
+    def can_leave_out(self) -> bool:
+        """Whether a row that is there once more can be told by its cells from all others in the sink."""
+        spreads = bool(self.merges) or self.context.further_ids is not None
+        return self.sink.leave_out is not None and not spreads
+
+    def leave_out(self, once: EventOnce, tally: _Tally) -> None:
+        """Take rows that are there once more out of the sink, and out of what was added up."""
+        surplus = 0
+
+        def choose(rows: pl.DataFrame) -> pl.Series:
+            nonlocal surplus
+            chosen = once.find_surplus(rows, self.context.times)
+            surplus += int(chosen.sum())
+            tally.subtract(rows.filter(chosen)["known_at"])
+            return chosen
+
+        if self.sink.leave_out is not None:
+            self.sink.leave_out(self.name, tally.batches, choose)
+        tally.problems = tally.problems.add_notice(REPEATED, surplus)
+
     def _new_watch(self) -> EventWatch:
         spreads = self.context.further_ids is not None
         return EventWatch.of_table(self.name, self.context.times, spreads=spreads)
@@ -337,6 +378,8 @@ class _EventReading:
         name, merges, leads = self.name, self.merges, self.context.leads
         good = _cast_events(name, checked.frame, self.context)
         shared = merges.share(good, leads.select(merges.ids)) if merges and leads is not None else good
+        if self.can_leave_out and CELLS in checked.frame.columns:
+            shared = shared.with_columns(checked.frame[CELLS])
         self.sink.add(name, shared)
         tally.add(checked, good)
         if merges and name == "attributes":

@@ -23,6 +23,7 @@ from features.history import LEAD_KNOWN_AT, LeadHistory
 from features.ingest.event_tables import EVENT_SCHEMAS, EventSink
 from features.ingest.known_leads import BUCKETS, HistoryCut
 from features.ingest.read_history import account_notices, notable_accounts, read_history_in_batches
+from features.ingest.repeated_events import CELLS
 from features.ingest.row_validation import ROW
 from features.merges import PART
 
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from features.ingest.event_tables import RowChoice
     from features.ingest.mapping import HistoryMapping
     from features.ingest.read_history import IngestResult
     from features.ingest.schema import TableName
 
 _FREE: tuple[TableName, ...] = ("leads", "accounts")
+_TOLD_APART_BY = [CELLS, "occurred_at", "known_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def read_partitioned(  # noqa: PLR0913 - what is read, and how
     with tempfile.TemporaryDirectory(prefix="leadloop-") as folder:
         cut = HistoryCut(leads, when_counted)
         spill = _Spill(Path(folder), cut)
-        sink = EventSink(spill.add, spill.forget, spill.read, ahead=ahead)
+        sink = EventSink(spill.add, spill.forget, spill.read, ahead, spill.leave_out)
         reading = read_history_in_batches(mapping, now, quarantine_file, sink=sink, cut=cut)
         spill.settle()
         parts = _Parts(spill, reading.history, len(cut.last_buckets))
@@ -175,7 +178,7 @@ class _Spill:
 
     def add(self, name: TableName, rows: pl.DataFrame) -> None:
         """Add a batch."""
-        path = self.folder / f"{next(self._numbers)}.arrow"
+        path = self._new_path()
         is_free = name in _FREE
         ordered = (rows if is_free else _to_categories(rows)).sort(PART, maintain_order=True)
         (ordered if is_free else ordered.drop(PART)).write_ipc(path)
@@ -197,6 +200,27 @@ class _Spill:
         for batch in last:
             batch.path.unlink()
         self.batches = [batch for batch in self.batches if all(batch is not each for each in last)]
+
+    def leave_out(self, name: TableName, count: int, choose: RowChoice) -> None:
+        """Take the rows that are chosen out of the last so many batches of a table."""
+        last = (
+            [place for place, batch in enumerate(self.batches) if batch.name == name][-count:]
+            if count
+            else []
+        )
+        for place in last:
+            batch = self.batches[place]
+            chosen = choose(pl.read_ipc(batch.path, columns=_TOLD_APART_BY))
+            if not chosen.any():
+                continue
+            path = self._new_path()
+            pl.scan_ipc(batch.path).collect().filter(~chosen).write_ipc(path)
+            gone = np.searchsorted(chosen.arg_true().to_numpy(), batch.ends).astype(np.int32)
+            self.batches[place] = replace(batch, path=path, ends=batch.ends - gone)
+            batch.path.unlink()
+
+    def _new_path(self) -> Path:
+        return self.folder / f"{next(self._numbers)}.arrow"
 
     def read(self, name: TableName, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of all rows of a table."""
@@ -236,9 +260,10 @@ def _read_slices(
         empty = _to_categories(pl.DataFrame(schema=EVENT_SCHEMAS[name]))
     if not slices:
         return empty
-    rows = pl.concat([pl.scan_ipc(path).slice(first, size) for path, first, size in slices]).collect()
+    waiting = pl.concat([pl.scan_ipc(path).slice(first, size) for path, first, size in slices])
     if name not in _FREE:
-        return rows
+        return waiting.select(empty.columns).collect()
+    rows = waiting.collect()
     # Leads and accounts stand in the order of their own table, whatever their buckets are.
     ordered = rows.sort(ROW) if ROW in rows.columns else rows
     known = [column for column in ordered.columns if column in empty.columns or column != LEAD_KNOWN_AT]

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 EVENT_ID = "leadloop.event_id"
 CELLS = "leadloop.row_cells"
 _FULL = "leadloop.whole_row"
+REPEATED = (
+    "rows are there once more, the same in every column and with a time of day; each event counts "
+    'once (name a column with its id to be sure: id = "...")'
+)
+"""The notice on rows that are left out since they were there before."""
 
 
 @dataclass(frozen=True)
@@ -214,11 +219,14 @@ class EventOnce:
         numbers, hashes = rows.frame[ROW].gather(places), rows.frame[CELLS].gather(places)
         surplus = set(self._surplus(numbers, hashes))
         remaining = rows.frame.filter(~pl.col(ROW).is_in(list(surplus)))
-        text = (
-            "rows are there once more, the same in every column and with a time of day; each event counts "
-            'once (name a column with its id to be sure: id = "...")'
-        )
-        return replace(rows, frame=remaining).add_notice(text, len(surplus))
+        return replace(rows, frame=remaining).add_notice(REPEATED, len(surplus))
+
+    def find_surplus(self, rows: pl.DataFrame, times: TimeFormat) -> pl.Series:
+        """Which rows are there once more, by their cells and ``occurred_at``; batch after batch is asked."""
+        repeated = rows[CELLS].is_in(self._cells) & has_time_of_day(rows["occurred_at"], times)
+        places = repeated.arg_true()
+        surplus = pl.Series(list(self._surplus(places, rows[CELLS].gather(places))), dtype=pl.UInt32)
+        return pl.int_range(rows.height, eager=True).is_in(surplus.cast(pl.Int64).implode())
 
     def _surplus(self, numbers: Iterable[int], hashes: Iterable[int]) -> Iterable[int]:
         for number, hash_of_row in dict(zip(numbers, hashes, strict=True)).items():

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from unittest.mock import patch
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from features.ingest import event_tables
+from features.ingest.event_tables import _EventReading
 from features.ingest.mapping import Database, HistoryMapping, TableMapping
 from features.ingest.partitions import read_partitioned
 from features.ingest.quarantine import SourceError
@@ -146,3 +151,47 @@ def test_a_midnight_is_one_where_the_clocks_of_the_table_are(leads, tmp_path):
 def test_the_id_of_events_is_a_key_of_events(leads):
     with pytest.raises(SourceError, match="id is a key of attributes and touchpoints and transitions"):
         read_history(HistoryMapping(TableMapping(file=leads.file, id="lead_id")), NOW)
+
+
+CELLS = st.tuples(
+    st.sampled_from("ABC"),
+    st.sampled_from(
+        ["2026-01-05 09:00:00", "2026-01-06 10:30:00", "2026-01-07", "2026-03-01 08:00:00", "soon"]
+    ),
+    st.sampled_from(["visit", "mail", ""]),
+    st.sampled_from(["/", "/prices"]),
+)
+
+
+@given(
+    cells=st.lists(CELLS, min_size=1, max_size=30), size=st.sampled_from([1, 4, 1000]), ahead=st.booleans()
+)
+def test_rows_in_parts_that_are_there_once_more_are_taken_out_without_reading_again(
+    tmp_path_factory, cells, size, ahead
+):
+    folder = tmp_path_factory.mktemp("crm")
+    leads = folder / "leads.csv"
+    leads.write_text("lead_id,created_at\nA,2026-01-01\nB,2026-01-01\n")
+    file = table(folder, [",".join(row) for row in cells], HEADER.partition(",")[2])
+    mapping = HistoryMapping(
+        TableMapping(file=leads), (TableMapping(file=file),), max_share=1, extractions=()
+    )
+    whole = read_history(mapping, NOW)
+    with (
+        patch.object(event_tables, "EVENT_ROWS", size),
+        patch.object(_EventReading, "read_rows", autospec=True, side_effect=_EventReading.read_rows) as reads,
+        read_partitioned(mapping, NOW, leads=1, ahead=ahead) as parts,
+    ):
+        histories = list(parts.histories())
+        assert reads.call_count == 1
+    together = pl.concat(
+        [
+            history.touchpoints.with_columns(pl.selectors.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
+            for history in histories
+        ]
+    )
+    assert together.equals(whole.history.touchpoints.sort("lead_id", maintain_order=True))
+    assert sorted(parts.reading.notices) == sorted(whole.notices)
+    assert parts.reading.counts == whole.counts
+    assert parts.reading.tables[-1].end == whole.tables[-1].end
+    assert parts.reading.history.observed_until == whole.history.observed_until
