@@ -96,15 +96,29 @@ class HashRuns:
         # One range of the hashes after the other, each about as large as one run.
         bounds = np.array([2**64 * i // len(runs) for i in range(1, len(runs))], np.uint64)
         places = [[0, *np.searchsorted(run, bounds), len(run)] for run in runs]
+        begins = [end - size for end, size in zip(ends, self._runs, strict=True)]
+        del whole, runs
         found = [
             _find_repeated(
                 np.sort(
-                    np.concatenate([run[at[i] : at[i + 1]] for run, at in zip(runs, places, strict=True)])
+                    np.concatenate(
+                        [
+                            self._read_hashes(begin + at[i], at[i + 1] - at[i])
+                            for begin, at in zip(begins, places, strict=True)
+                        ]
+                    )
                 )
             )
-            for i in range(len(runs))
+            for i in range(len(begins))
         ]
         return pl.Series(np.concatenate(found), dtype=pl.UInt64)
+
+    def _read_hashes(self, first: int, count: int) -> NDArray[np.uint64]:
+        """So many hashes of the file, read and not mapped: what is mapped counts as memory of the process."""
+        if self._file is None:
+            return np.empty(0, np.uint64)
+        self._file.seek(8 * int(first))
+        return np.fromfile(self._file, np.uint64, int(count))
 
 
 def _find_repeated(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
