@@ -250,7 +250,7 @@ def _name_values(
         column = spec.kind[0] if spec.source == "attributes" else spec.of
         if (spec.source, column) not in known:
             values = category_values(spec, history).drop_nulls().unique().sort().head(_MOST_NAMED_VALUES)
-            known[spec.source, column] = names.values_apart(column, values)
+            known[spec.source, column] = names.values_apart(column, values, channels=spec.family == "channel")
         yield replace(spec, value_names=known[spec.source, column])
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from features.history import ACCOUNT_PREFIX
-from features.messages import LANGUAGES
+from features.messages import LANGUAGES, translate
 from features.parsing import clean_text
 from features.spec import DisplayText
 from features.word_lists import open_camel_case, read_vocabulary
@@ -25,6 +25,7 @@ _PROGRAM_NAME = re.compile(r"[^\W\d]\w*(\.\w+)*")
 _LOWER_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SHOUTED = re.compile(r"(?=.*[A-Z]{4})[A-Z]+(_[A-Z]+)+|[A-Z]{5,}")
 _SNAKE = re.compile(r"(?=.*[a-z]{4})[a-z]+(_[a-z]+)+")
+_LOWER_WORDS = re.compile(r"[^\W\d_]+([ -][^\W\d_]+)*")
 _PLACE = "{value}"
 
 
@@ -66,8 +67,15 @@ class DisplayNames:
         return self.texts.get(f"{column}.{value}") or _in_all_languages(humanise_value(value))
 
     def stage(self, stage: str) -> DisplayText:
-        """The name of a stage: as given, else made readable."""
-        return self.texts.get(f"stage.{stage}") or _in_all_languages(humanise_name(stage))
+        """The name of a stage: as given, else leadloop's, else made readable.
+
+        >>> stages = [DisplayNames().stage(name) for name in ("mql", "Customer", "demo_held")]
+        >>> [stage.en for stage in stages], [stage.de for stage in stages]
+        (['MQL', 'Customer', 'Demo held'], ['MQL', 'Kunde', 'Demo held'])
+        """
+        return self.texts.get(f"stage.{stage}") or DisplayText(
+            **{lang: _name_stage(stage, lang) for lang in LANGUAGES}
+        )
 
     def values_of(self, column: str) -> dict[str, DisplayText]:
         """The names that were given to values of a column, by value."""
@@ -83,21 +91,38 @@ class DisplayNames:
         """
         return _name_apart({column: self.column(column) for column in columns})
 
-    def values_apart(self, column: str, values: Iterable[str]) -> tuple[tuple[str, DisplayText], ...]:
+    def values_apart(
+        self, column: str, values: Iterable[str], *, channels: bool = False
+    ) -> tuple[tuple[str, DisplayText], ...]:
         """The names of values that rendering could not find out: given ones, and those that would be shared.
+
+        Args:
+            column: The column.
+            values: Its values.
+            channels: Whether they are channels, which ``humanise_channel`` makes readable.
 
         >>> DisplayNames().values_apart("c", ["PAID_SEARCH", "Paid search", "x"])[0][1].en
         'Paid search (PAID_SEARCH)'
         """
+        humanise = humanise_channel if channels else humanise_value
         named_values, known = self.values_of(column), list(values)
-        if not named_values and all(humanise_value(value) == value for value in known):
+        if not named_values and all(humanise(value) == value for value in known):
             return ()
-        apart = _name_apart({value: self.value(column, value) for value in sorted({*known, *named_values})})
+        texts = {value: _in_all_languages(humanise(value)) for value in sorted({*known, *named_values})}
+        apart = _name_apart(texts | named_values)
         return tuple(
             (value, text)
             for value, text in apart.items()
-            if value in named_values or text.en != humanise_value(value)
+            if value in named_values or text.en != humanise(value)
         )
+
+
+def _name_stage(stage: str, lang: str) -> str:
+    """The name that leadloop has for a stage, however the CRM writes it, else its own made readable."""
+    try:
+        return translate(f"stages.{stage.casefold()}", lang)
+    except KeyError:
+        return humanise_name(stage)
 
 
 def humanise_name(name: str) -> str:
@@ -144,6 +169,20 @@ def humanise_value(value: str) -> str:
         return value
     first, *rest = (_write_word(word, shouted=True) for word in value.split("_"))
     return " ".join([first[:1].upper() + first[1:], *rest])
+
+
+def humanise_channel(value: str) -> str:
+    """A channel as words that begin with a capital; codes, domains and brands stay as they are.
+
+    CRMs mix ``direct``, ``PAID_SEARCH`` and ``Organic search`` in one list, and people read it as one.
+
+    >>> [humanise_channel(value) for value in ("direct", "PAID_SEARCH", "Organic search", "seo", "olx.in")]
+    ['Direct', 'Paid search', 'Organic search', 'SEO', 'olx.in']
+    """
+    text = humanise_value(value)
+    if not text.islower() or not _LOWER_WORDS.fullmatch(text):
+        return text
+    return text.upper() if text in _capitals() else text[:1].upper() + text[1:]
 
 
 def _without_marks(name: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from features.clock import humanise
 from features.date_parts import write_clock
-from features.display_names import humanise_column, humanise_value
+from features.display_names import humanise_channel, humanise_column, humanise_value
 from features.extraction import value_name
 from features.messages import join_items, localise_number, translate
 from features.notebook_html import html_bar, html_card, html_strong, html_table
@@ -375,14 +376,28 @@ def _format_value(spec: FeatureSpec, value: float | str | None, lang: str) -> st
         return write_clock(value)
     if spec.unit == "flag":
         return translate("values.yes" if value > 0 else "values.no", lang)
-    return localise_number(f"{value / 100:,.2f}" if spec.unit == "money" else f"{value:,.6g}", lang)
+    return localise_number(f"{value / 100:,.2f}" if spec.unit == "money" else _write_number(value), lang)
+
+
+def _write_number(value: float) -> str:
+    """A number to six significant digits, and whole where it has more before the point; never with exponent.
+
+    >>> [_write_number(value) for value in (1234.5, 1_513_402.4, -2.5e9, 0.000012, 0.0)]
+    ['1,234.5', '1,513,402', '-2,500,000,000', '0.000012', '0']
+    """
+    text = f"{value:,.6g}"
+    if "e" not in text:
+        return text
+    return f"{value:,.0f}" if abs(value) > 1 else f"{Decimal(text):f}"
 
 
 def _format_category(spec: FeatureSpec, value: str, lang: str) -> str:
     named = next((text.render(lang) for raw, text in spec.value_names if raw == value), None)
     if named is not None:
         return named
-    return humanise_value(value) if spec.extraction is None else value_name(spec.extraction, value, lang)
+    if spec.extraction is not None:
+        return value_name(spec.extraction, value, lang)
+    return humanise_channel(value) if spec.family == "channel" else humanise_value(value)
 
 
 def _format_combination(spec: FeatureSpec, value: str, lang: str) -> str:

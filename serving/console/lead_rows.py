@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from features.clock import DAY
-from features.display_names import DisplayNames, humanise_column, humanise_name
-from features.messages import translate
+from features.display_names import DisplayNames, humanise_channel
 from serving.current_scores.records import ScorePoint
 from serving.request_parsing import LeadById
 from serving.schemas import LeadFailure
@@ -110,13 +109,8 @@ class RowWriter:
         if (own := self.names.texts.get(f"{column}.{value}")) is not None:
             return own.render(self.texts.lang)
         if column == "channel":
-            return humanise_column(value)
-        if column != "stage":
-            return value
-        try:
-            return translate(f"stages.{value}", self.texts.lang)
-        except KeyError:
-            return humanise_name(value)
+            return humanise_channel(value)
+        return self.names.stage(value).render(self.texts.lang) if column == "stage" else value
 
     def _facts(self, score: CurrentScore) -> list[tuple[str, str]]:
         t = self.texts

@@ -19,6 +19,7 @@ from features.history import LeadHistory
 from features.messages import LANGUAGES
 from features.spec import FeatureSet
 from models.explanation import render_sentence
+from training.report.translator import translator
 
 NAMES = DisplayNames.from_table(
     {
@@ -63,6 +64,69 @@ def test_columns_values_kinds_and_stages_have_the_companys_names_in_both_languag
 ):
     assert sentence(NAMED, feature, value) == english
     assert sentence(NAMED, feature, value, "de") == german
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("direct", "Direct"),
+        ("email", "Email"),
+        ("organic search", "Organic search"),
+        ("Organic search", "Organic search"),
+        ("PAID_SEARCH", "Paid search"),
+        ("paid_social", "Paid social"),
+        ("empfehlung", "Empfehlung"),
+        ("seo", "SEO"),
+        ("olx.in", "olx.in"),
+        ("eBay", "eBay"),
+        ("a56671a54260a44923d32c2f08fad39c", "a56671a54260a44923d32c2f08fad39c"),
+        ("spring_24", "spring_24"),
+        ("(none)", "(none)"),
+    ],
+)
+def test_a_channel_begins_with_a_capital_wherever_a_reader_sees_it(raw, text):
+    features = build_feature_set(flat("Lead Source", values=(raw, "y")))
+    assert sentence(features, "Lead Source", raw) == f"Lead Source: {text}"
+    assert sentence(features, "Lead Source", raw, "de") == f"Lead Source: {text}"
+
+
+@pytest.mark.parametrize(
+    ("value", "english", "german"),
+    [
+        (1234567.0, "1,234,567", "1.234.567"),
+        (268_755_123.4, "268,755,123", "268.755.123"),
+        (-3.5e9, "-3,500,000,000", "-3.500.000.000"),
+        (999_999.0, "999,999", "999.999"),
+        (0.25, "0.25", "0,25"),
+        (0.0000125, "0.0000125", "0,0000125"),
+    ],
+)
+def test_no_reader_meets_an_exponent(value, english, german):
+    features = build_feature_set(flat("Umsatz", values=(1.0, 2.0)))
+    assert sentence(features, "Umsatz", value) == f"Umsatz: {english}"
+    assert sentence(features, "Umsatz", value, "de") == f"Umsatz: {german}"
+
+
+@pytest.mark.parametrize(
+    ("stage", "english", "german"),
+    [("mql", "MQL", "MQL"), ("Customer", "Customer", "Kunde"), ("demo_held", "Demo held", "Demo held")],
+)
+def test_a_stage_without_a_name_of_the_company_has_leadloops_or_its_own(stage, english, german):
+    assert DisplayNames().stage(stage).en == english
+    assert DisplayNames().stage(stage).de == german
+    assert translator("en").label("stages", stage) == english
+    assert translator("de").label("stages", stage) == german
+
+
+def test_only_channels_begin_with_a_capital():
+    features = build_feature_set(flat("Branche", values=("direct", "y")))
+    assert sentence(features, "Branche", "direct") == "Branche: direct"
+
+
+def test_channels_that_would_share_a_name_are_told_apart():
+    features = build_feature_set(flat("Lead Source", values=("google", "Google")))
+    texts = {sentence(features, "Lead Source", value) for value in ("google", "Google")}
+    assert texts == {"Lead Source: Google (Google)", "Lead Source: Google (google)"}
 
 
 def test_a_choice_has_the_name_of_the_value():

@@ -103,6 +103,8 @@ class Translator:
         ('Demo call', 'MQL')
         """
         column = _COLUMNS_OF.get(section)
+        if column == "stage":
+            return self.names.stage(name).render(self.lang)
         if text := self.names.texts.get(f"{column}.{name}"):
             return text.render(self.lang)
         return self.get_or_default(humanise_name(name) if column else name, f"{section}.{name}")

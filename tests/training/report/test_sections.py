@@ -82,21 +82,21 @@ def test_the_sentence_names_only_what_can_be_told_apart(texts, sentence):
 def test_the_channels_to_take_away_are_the_farthest_above_and_below(report):
     result = report.insights.channels
     (first, *_) = result.dimensions
-    texts = {"a": 1.5, "b": 3.0, "c": 0.5, "d": 0.0, "e": 9.0}
+    texts = {"Ads": 1.5, "best": 3.0, "Calls": 0.5, "dark_posts": 0.0, "Events": 9.0}
     made_up = tuple(
         replace(
             first.channels[0],
             name=name,
             ratio=Interval(ratio, ratio, ratio),
-            verdict="level" if name == "e" else "more" if ratio > 1 else "less",
+            verdict="level" if name == "Events" else "more" if ratio > 1 else "less",
         )
         for name, ratio in texts.items()
     )
     item = replace(result, dimensions=(replace(first, channels=made_up),))
     sentence = channels.headline(item, translator("en"))
-    assert "“b” brought 3.0" in sentence
-    assert "“d” brought 0.0" in sentence
-    assert not any(f"“{name}”" in sentence for name in "ace")
+    assert "“Best” brought 3.0" in sentence
+    assert "“Dark posts” brought 0.0" in sentence
+    assert not any(f"“{name}”" in sentence for name in ("Ads", "Calls", "Events"))
     level = tuple(replace(channel, verdict="level") for channel in made_up)
     none = replace(result, dimensions=(replace(first, channels=level),))
     assert channels.headline(none, translator("en")).startswith("No channel brings clearly more")

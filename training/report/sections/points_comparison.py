@@ -99,10 +99,18 @@ def _condition(line: CurrentRuleRow, t: Translator) -> str:
     if line.kind is not None:
         return t("points-table.each", kind=t.label("kinds", line.kind)) + (f" ({line.of})" if line.of else "")
     if line.of is not None:
-        return f"{line.column}: {line.of}"
+        return f"{_column(line, t)}: {t.names.value(line.column or '', line.of).render(t.lang)}"
     ends = {"at_least": line.at_least, "below": line.below}
-    bounds = [t(f"points-table.{name}", value=f"{end:g}") for name, end in ends.items() if end is not None]
-    return f"{line.column}: {', '.join(bounds)}"
+    bounds = [
+        t(f"points-table.{name}", value=t.number(end, 0 if float(end).is_integer() else 1))
+        for name, end in ends.items()
+        if end is not None
+    ]
+    return f"{_column(line, t)}: {', '.join(bounds)}"
+
+
+def _column(line: CurrentRuleRow, t: Translator) -> str:
+    return t.names.column(line.column or "").render(t.lang)
 
 
 def _limits(line: CurrentRuleRow, t: Translator) -> str:
