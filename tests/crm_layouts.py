@@ -271,12 +271,27 @@ HEADERS = {
         "at": "Aktivitätsdatum",
     },
 }
+# Accounts in which pipelines of lifecycle stages replaced the older dates.
+HEADERS["en, dates entered"] = HEADERS["en"] | {
+    "id": "Record ID - Contact",
+    "mql": 'Date entered "Marketing Qualified Lead (Lifecycle Stage Pipeline)"',
+    "sql": 'Date entered "Sales Qualified Lead (Lifecycle Stage Pipeline)"',
+    "opportunity": 'Date entered "Opportunity (Lifecycle Stage Pipeline)"',
+    "customer": 'Date entered "Customer (Lifecycle Stage Pipeline)"',
+}
+HEADERS["de, dates entered"] = HEADERS["de"] | {
+    "id": "Datensatz-ID \N{EN DASH} Kontakt",
+    "mql": "Datum des Eintritts in „Marketing Qualified Lead“",
+    "sql": "Datum des Eintritts in „Sales Qualified Lead“",
+    "opportunity": "Eintrittsdatum „Opportunity“",
+    "customer": "Eintrittsdatum „Kunde“",
+}
 
 
 def hubspot_export(leads, language="en"):
     """HubSpot's own export of contacts and activities; in German dates are written day first."""
     names = HEADERS[language]
-    pattern = "%Y-%m-%d %H:%M" if language == "en" else "%d.%m.%Y %H:%M"
+    pattern = "%Y-%m-%d %H:%M" if language.startswith("en") else "%d.%m.%Y %H:%M"
     contacts = [
         {
             names["id"]: str(100 + lead.number),

@@ -518,9 +518,14 @@ def _ingest_result(
         roles=roles,
         availability=static_availability((r for r in roles if r.column not in names), excluded)
         + history_availability(names),
-        notices=(
-            *(notice for source in sources for notice in source.notices),
-            *(end_notices if mapping.observed_until is None else ()),
+        # A file that is read as two tables says what it has to say once.
+        notices=tuple(
+            dict.fromkeys(
+                (
+                    *(notice for source in sources for notice in source.notices),
+                    *(end_notices if mapping.observed_until is None else ()),
+                )
+            )
         ),
         counts=tuple(source.count for source in sources),
         columns=tuple(column for source in sources for column in source.columns),

@@ -198,16 +198,19 @@ def _funnel(raw: Mapping[str, Any]) -> FunnelRecipe:
 
 
 def _normalised(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.casefold())
+    """The letters and digits of a name, and the asterisks of a pattern."""
+    return re.sub(r"[^\w*]|_", "", name.casefold())
 
 
 def find_column(reference: str, columns: Iterable[str]) -> str | None:
-    """The column that a reference means; None where none of its alternatives is there.
+    r"""The column that a reference means; None where none of its alternatives is there.
 
     >>> find_column("created_date|Create Date?", ["Id", "CreatedDate"])
     'CreatedDate'
     >>> find_column("Became a*Date", ["Became a Customer Date"])
     'Became a Customer Date'
+    >>> find_column("Date entered \"Lead*", ["date entered 'Lead (Lifecycle Stage Pipeline)'"])
+    "date entered 'Lead (Lifecycle Stage Pipeline)'"
     """
     names = list(columns)
     for alternative in reference.removesuffix("?").split("|"):
@@ -220,7 +223,7 @@ def find_column(reference: str, columns: Iterable[str]) -> str | None:
 
 def _means(pattern: str, name: str) -> bool:
     if "*" in pattern:
-        return fnmatch.fnmatchcase(name.casefold(), pattern.casefold())
+        return fnmatch.fnmatchcase(_normalised(name), _normalised(pattern))
     return _normalised(pattern) == _normalised(name)
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 NEVER_SEEN, EMPTIED = 0.05, 0.5
 TOLD_APART = 0.65
 _NAMED, _MOST, _ROUNDS, _HALVES = 3, 10_000, 60, 2
+# Seconds: snapshots at creation are younger.
+_AT_CREATION = 60
 
 
 def unseen_categories(dataset: Dataset, ahead: pl.DataFrame) -> FindingRows:
@@ -104,6 +106,8 @@ def _unseen_message(spec: FeatureSpec, before: pl.Series, strange: pl.Series, sh
         )
     if spec.unit != "seconds":
         return Message("findings.out_of_range", share=share, low=low, high=high)
+    if spec.name == AGE and high < _AT_CREATION:
+        return Message("findings.older_than_created", share=share)
     key = "findings.ages_out_of_range" if spec.name == AGE else "findings.times_out_of_range"
     return Message(key, share=share, low=describe_duration(round(low)), high=describe_duration(round(high)))
 

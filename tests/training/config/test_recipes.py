@@ -203,9 +203,10 @@ def test_hubspot_by_dlt(tmp_path):
     assert_same(data_set(drafted.text, tmp_path), expected)
 
 
-@pytest.mark.parametrize("language", ["en", "de"])
-def test_hubspots_own_export(tmp_path, language):
-    for name, frame in hubspot_export(LEADS, language).items():
+@pytest.mark.parametrize("headers", ["en", "de", "en, dates entered", "de, dates entered"])
+def test_hubspots_own_export(tmp_path, headers):
+    language = headers[:2]
+    for name, frame in hubspot_export(LEADS, headers).items():
         frame.write_csv(tmp_path / f"{name}.csv", separator=";" if language == "de" else ",")
     (drafted,) = draft([tmp_path / "activities.csv", tmp_path / "contacts.csv"], tmp_path)
     assert drafted.name == "hubspot_export"
@@ -246,6 +247,14 @@ def test_hubspots_own_export(tmp_path, language):
         FUNNEL % (", ".join(f'"{stage}"' for stage in dates), "Sales Qualified Lead", '"Disqualified"'),
     )
     assert_same(data_set(drafted.text, tmp_path), expected)
+
+
+def test_a_file_of_leads_and_stages_says_once_what_is_odd_about_it(tmp_path):
+    contacts = hubspot_export(LEADS, "de")["contacts"]
+    text = contacts.with_columns(Straße=pl.lit("Südallee")).write_csv(separator=";")
+    (tmp_path / "contacts.csv").write_bytes(text.encode("cp1252"))
+    (drafted,) = draft([tmp_path / "contacts.csv"], tmp_path)
+    assert sum("Windows-1252" in sentence for sentence in drafted.summary) == 1
 
 
 SALESFORCE = [

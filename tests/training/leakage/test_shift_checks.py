@@ -122,6 +122,22 @@ def test_open_leads_older_than_any_that_taught_are_told_once(crm):
     assert checks["LC013"].outcome == "clean"
 
 
+def test_snapshots_at_creation_alone_are_not_said_to_have_a_range_of_ages(crm):
+    _, config = crm
+    config = replace(config, cohort=CohortConfig(("created",), None, None))
+    dataset = from_history(simulate(2000, 5).history, config.cohort_rule, config.label_spec)
+    checks = run_checks(dataset, rows_to_score(dataset, config, None))
+    (message,) = [
+        finding.message
+        for check in checks
+        if check.code == "LC012"
+        for finding in check.findings
+        if finding.column == "lead.age"
+    ]
+    assert message.key == "findings.older_than_created"
+    assert "moment of creation" in message
+
+
 def test_a_history_has_its_rows_to_score_itself(crm):
     with pytest.raises(ConfigError, match="the open leads of a history"):
         rows_to_score(*crm, HERE)
