@@ -106,7 +106,7 @@ class SliceFigures:
         leads: Number of leads.
         rate: Conversion rate of those whose horizon is over.
         entered: Leads that entered each stage.
-        channels: The listed channels, and all others last.
+        channels: The listed channels, and all others last, if there are any.
         rows: Held-out scores.
         groups: By tenths of the probability over all scores, the smallest first.
         gains: The share of conversions among the best 10 %, 20 % and so on; none without conversions.
@@ -173,7 +173,8 @@ def slice_figures(
     chosen = (period, segment, channel)
     leads, scores = _cells(slices.leads, chosen), _cells(slices.scores, chosen)
     entered = 6 + np.arange(len(slices.stages))
-    places = (*range(len(slices.channel.values)), OTHER) if slices.channel else ()
+    others = (OTHER,) if slices.channel and has_others(slices, "channel") else ()
+    places = (*range(len(slices.channel.values)), *others) if slices.channel else ()
     return SliceFigures(
         leads=int(leads[:, 3].sum()),
         rate=_rate(leads[:, 5].sum(), leads[:, 4].sum()),
@@ -189,6 +190,13 @@ def slice_figures(
         ),
         gains=_gains(scores),
     )
+
+
+def has_others(slices: Slices, name: Literal["period", "segment", "channel"]) -> bool:
+    """Whether any lead or score has no period or value that is listed."""
+    key = _KEYS.index(name)
+    packed = (slices.leads, slices.scores)
+    return any((_cells(counts, ())[:, key] == OTHER).any() for counts in packed if counts)
 
 
 def _cells(packed: str, chosen: Sequence[int | None]) -> NDArray[np.float64]:

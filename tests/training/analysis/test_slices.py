@@ -15,8 +15,10 @@ from features.labels import LabelSpec
 from models.metrics import BINS
 from training.analysis.inputs import ReportSettings
 from training.analysis.not_applicable import NotApplicable
-from training.analysis.slices import OTHER, slice_figures
+from training.analysis.slices import OTHER, has_others, slice_figures
 from training.report.report import Report, build_report
+from training.report.sections.slices import view
+from training.report.translator import translator
 from training.simulation.simulator import simulate
 from training.stats.intervals import wilson_interval
 
@@ -146,3 +148,20 @@ def test_leads_without_a_second_value_of_anything_cannot_be_filtered():
     held_out = made.held_out_rows.with_columns(industry=one, first_channel=one, timezone=one)
     report = build_report(replace(made, held_out_rows=held_out))
     assert report.insights.slices == NotApplicable("no_slices")
+
+
+def test_all_others_are_offered_only_where_there_are_some(report):
+    slices = report.insights.slices
+    listed = replace(slices, leads="0,0,1,9,9,2", scores="0,0,1,3,9,2,1.5", stages=())
+    rare = replace(listed, leads="0,0,-1,9,9,2")
+    assert not has_others(listed, "channel")
+    assert len(slice_figures(listed).channels) == len(slices.channel.values)
+    assert has_others(rare, "channel")
+    assert len(slice_figures(rare).channels) == len(slices.channel.values) + 1
+    for counts, offered in ((listed, False), (rare, True)):
+        t = translator("en")
+        insights = replace(report.insights, slices=counts)
+        page = view(replace(report, insights=insights), t)
+        [*_, (_, _, options)] = page["choices"]
+        assert (OTHER in dict(options)) == offered
+        assert len(page["channels"]) == len(slices.channel.values) + offered

@@ -17,7 +17,7 @@ from features.messages import LANGUAGES
 from models import artifact
 from training.analysis.inputs import report_input as of_fitted
 from training.analysis.inputs import report_settings
-from training.analysis.slices import OTHER, slice_figures
+from training.analysis.slices import OTHER, has_others, slice_figures
 from training.config.settings import load_config
 from training.data.load import read_dataset
 from training.pipeline.fit_model import train_model
@@ -216,7 +216,7 @@ def ends(rate):
 def test_the_page_recomputes_what_python_does_for_each_filter(page, page_path):
     slices = page_path[1].insights.slices
     choices = {
-        name: [None, *range(len(values)), *([] if name == "period" else [OTHER])]
+        name: [None, *range(len(values)), *([OTHER] if name != "period" and has_others(slices, name) else [])]
         for name, values in (
             ("period", slices.periods if len(slices.periods) > 1 else ()),
             ("segment", slices.segment.values),

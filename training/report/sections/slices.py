@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from babel.dates import format_date
 
 from features.clock import to_datetime
-from training.analysis.slices import OTHER, Slices, slice_figures
+from training.analysis.slices import OTHER, Slices, has_others, slice_figures
 
 if TYPE_CHECKING:
     from models.metrics import Interval
@@ -33,8 +33,15 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
         (place, format_date(to_datetime(start), _PATTERNS[slices.period], locale=t.lang))
         for place, start in enumerate(slices.periods)
     ]
-    columns = {"segment": slices.segment, "channel": slices.channel}
-    named = {name: _options(column, others, t) for name, column in columns.items() if column is not None}
+    columns: dict[Literal["segment", "channel"], SlicedColumn | None] = {
+        "segment": slices.segment,
+        "channel": slices.channel,
+    }
+    named = {
+        name: _options(column, others if has_others(slices, name) else None, t)
+        for name, column in columns.items()
+        if column is not None
+    }
     titles = {name: t.title(column.spec) for name, column in columns.items() if column is not None}
     return {
         "choices": [
@@ -48,9 +55,9 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
     }
 
 
-def _options(column: SlicedColumn, others: str, t: Translator) -> list[tuple[int, str]]:
+def _options(column: SlicedColumn, others: str | None, t: Translator) -> list[tuple[int, str]]:
     values = [(place, t.value(column.spec, value)) for place, value in enumerate(column.values)]
-    return [*values, (OTHER, others)]
+    return values if others is None else [*values, (OTHER, others)]
 
 
 def _rate(rate: Interval | None, t: Translator) -> str:

@@ -64,16 +64,25 @@ def _facts(report: Report, t: Translator) -> list[str]:
 
 
 def _channels(report: Report, t: Translator) -> dict[str, Any]:
-    """The largest channels of the first column with readable names whose channel every lead has."""
+    """The largest channels of the column that a step names, and the channel of that step.
+
+    Without such a step, of the first column with readable names whose channel every lead has.
+    """
     analysis = report.insights.channels
     if not isinstance(analysis, Channels):
         return {"channels": None}
-    breakdown = min(analysis.dimensions, key=lambda each: (has_codes(each), not each.whole))
-    largest = sorted(breakdown.channels, key=lambda channel: (channel.pooled > 0, -channel.leads))
+    breakdown, step = report.actions.channel or (
+        min(analysis.dimensions, key=lambda each: (has_codes(each), not each.whole)),
+        None,
+    )
+    largest = sorted(
+        breakdown.channels, key=lambda channel: (channel != step, channel.pooled > 0, -channel.leads)
+    )
     reading = (
         "channels.board_costs" if any(channel.cost for channel in largest) else "channels.board_no_costs"
     )
-    table = board_table(breakdown, largest[:MOST_CHANNELS], t.title(breakdown.spec), _target(report, t), t)
+    shown = sorted(largest[:MOST_CHANNELS], key=lambda channel: (channel.pooled > 0, -channel.leads))
+    table = board_table(breakdown, shown, t.title(breakdown.spec), _target(report, t), t)
     return {"channels": table, "channels_reading": t(reading)}
 
 

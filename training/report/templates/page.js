@@ -85,7 +85,10 @@
     const number = (value) => new Intl.NumberFormat(page.lang).format(value);
     const percent = (value, digits = 1) => new Intl.NumberFormat(page.lang,
       {style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value);
-    const rate = (figure) => figure ? `${percent(figure[0])} (${percent(figure[1])}\u2060\u2013\u2060${percent(figure[2])})` : "\u2013";
+    const plain = (value) => new Intl.NumberFormat(page.lang,
+      {minimumFractionDigits: 1, maximumFractionDigits: 1}).format(100 * value);
+    // One sign for both ends, as in the other tables.
+    const rate = (figure) => figure ? `${percent(figure[0])} (${plain(figure[1])}\u2060\u2013\u2060${percent(figure[2])})` : "\u2013";
     const columns = ["period", "segment", "channel"];
     // One row of a table: texts, the unrounded numbers behind them, and the share that its bar shows.
     const fill = (table, rows) => [...(table?.tBodies[0].rows ?? [])].forEach((row, i) => {

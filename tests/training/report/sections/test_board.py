@@ -228,3 +228,21 @@ def test_notes_on_the_data_are_in_the_language_of_the_page():
 def test_a_single_lead_to_call_is_one_lead(report, lang, words):
     one = replace(report, worth=replace(report.worth, weekly=0.5))
     assert words in recommendations(one, translator(lang))[0].do
+
+
+def test_the_board_shows_the_channel_of_its_step_in_the_column_that_has_it(report):
+    """A reader who is told to get more leads by a channel finds that channel on the same page."""
+    [breakdown, *_] = report.insights.channels.dimensions
+    small = replace(CHANNEL, name="Welcome page", leads=3, matured=3)
+    large = tuple(
+        replace(CHANNEL, name=f"form {i}", leads=900 + i, verdict="level", ratio=Interval(1.0, 0.9, 1.1))
+        for i in range(8)
+    )
+    other = replace(breakdown, spec=replace(breakdown.spec, name="origin"), channels=large)
+    chosen = replace(breakdown, spec=replace(breakdown.spec, name="source"), channels=(*large, small))
+    analysis = replace(report.insights.channels, dimensions=(other, chosen))
+    with_step = replace(report, insights=replace(report.insights, channels=analysis))
+    assert with_step.actions.channel == (chosen, small)
+    names = [row[0] for row in view(with_step, translator("en"))["channels"].rows]
+    assert len(names) == 6
+    assert names[-1] == "Welcome page"
