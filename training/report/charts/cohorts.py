@@ -15,19 +15,25 @@ if TYPE_CHECKING:
 
 _LABELS = 5
 PAPER = "transparent"
+# Leads that were old enough, for a rate to be drawn: the interval of two would stretch the axis for all others.
+FEWEST = 10
 
 
 def cohort_chart(named_cohorts: Sequence[tuple[str, Cohort]], title: str, words: Translator) -> str:
-    """Plot each cohort's matured rate with its interval, hollow while maturing, and its naive rate."""
+    """Plot each cohort's matured rate with its interval, hollow while maturing, and its naive rate.
+
+    A rate of fewer than ``FEWEST`` leads is left to the table.
+    """
+    drawn = [(name, cohort) for name, cohort in named_cohorts if cohort.target.old >= FEWEST]
     naive: Rows = [{"x": name, "y": cohort.target.naive} for name, cohort in named_cohorts]
     dots: Rows = [
         {"x": name, "y": cohort.target.matured.value, "maturing": cohort.maturing}
-        for name, cohort in named_cohorts
+        for name, cohort in drawn
         if cohort.target.matured is not None
     ]
     spans: Rows = [
         {"x": name, "y": cohort.target.matured.low, "high": cohort.target.matured.high}
-        for name, cohort in named_cohorts
+        for name, cohort in drawn
         if cohort.target.matured is not None
     ]
     top = min(1.0, 1.05 * max(*(row["y"] for row in naive), *(row["high"] for row in spans), 0.01))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import altair as alt
 import pytest
 from jsonschema import ValidationError
@@ -19,7 +21,7 @@ RATE = Interval(0.2, 0.1, 0.3)
 WORDS = translator("en")
 CURVE = [ShareByDay(day, RATE) for day in (0, 30, 60)]
 COHORTS = [
-    (name, Cohort(0, 9, (9, 3), ConversionRate(9, 3, 0.3, 9, matured), maturing=matured is None))
+    (name, Cohort(0, 90, (90, 30), ConversionRate(90, 30, 0.3, 90, matured), maturing=matured is None))
     for name, matured in (("May", RATE), ("June", None))
 ]
 MARKS = [forest.ForestRow("a", "1", RATE, "more", forecast=0.25), forest.ForestRow("b", "2", RATE)]
@@ -81,3 +83,14 @@ def test_every_chart_of_the_package_is_among_them():
 def test_equal_charts_are_drawn_once(drawn):
     assert CHARTS["gains"]() == CHARTS["gains"]()
     assert len(drawn) == 1
+
+
+def test_a_period_with_hardly_a_lead_that_is_old_enough_does_not_stretch_the_axis(drawn):
+    (_, whole), _ = COHORTS
+    rate = ConversionRate(50, 1, 0.02, 2, Interval(0.5, 0.1, 0.9))
+    newest = ("July", replace(whole, target=rate, maturing=True))
+    cohorts.cohort_chart([*COHORTS, newest], "share", WORDS)
+    _, spans, dots = drawn[0]["layer"]
+    assert [row["x"] for row in dots["data"]["values"]] == ["May"]
+    assert dots["encoding"]["y"]["scale"]["domain"][1] < 0.5
+    assert len(spans["data"]["values"]) == 1
