@@ -7,7 +7,7 @@ case (Frechet 1935). In between it is as the dependence says that was measured, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,6 +20,7 @@ from training.analysis.not_applicable import NotApplicable
 from training.data.dataset import compute_feature_rows
 
 if TYPE_CHECKING:
+    from features.history import LeadHistory
     from models.account_chance import AccountDependence
     from training.analysis.inputs import ReportInput
     from training.analysis.stage_entries import StageEntries
@@ -99,10 +100,20 @@ def accounts(inputs: ReportInput) -> Accounts | NotApplicable:
     if inputs.model is None:
         return NotApplicable("no_model")
     active = active_leads(entries)
-    today = accounts_with_several_leads(active).select("lead_id", as_of=pl.lit(entries.until, pl.Int64))
-    rows = compute_feature_rows(inputs.model.features, entries.history, Snapshots(today))
+    several = accounts_with_several_leads(active)
+    today = several.select("lead_id", as_of=pl.lit(entries.until, pl.Int64))
+    history = _history_of_accounts(entries.history, several["account_id"])
+    rows = compute_feature_rows(inputs.model.features, history, Snapshots(today))
     dependence = inputs.model.account_dependence
     return accounts_from_entries(entries, active, inputs.model.score_frame(rows), dependence)
+
+
+def _history_of_accounts(history: LeadHistory, accounts: pl.Series) -> LeadHistory:
+    """The leads of ``accounts`` with their events: features of whole accounts need no other leads."""
+    leads = history.leads.filter(pl.col("account_id").is_in(accounts.unique().implode()))
+    names = ("touchpoints", "transitions", "attributes")
+    events = {name: getattr(history, name).join(leads, on="lead_id", how="semi") for name in names}
+    return replace(history, leads=leads, **events)
 
 
 def accounts_from_entries(

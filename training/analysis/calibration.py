@@ -205,7 +205,7 @@ class _Groups:
         """Read the held-out rows of a report; the model that predicts them learned from the earlier rows."""
         y, p = inputs.label, inputs.scores["probability"].to_numpy()
         known = inputs.explained_places is not None
-        learned, held_out = len(inputs.training_rows), len(inputs.held_out_rows)
+        learned, held_out = inputs.learned_rows, len(inputs.held_out_rows)
         return cls(
             y=y,
             p=p,

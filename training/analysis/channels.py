@@ -150,15 +150,19 @@ def channels(inputs: ReportInput) -> Channels | NotApplicable:
         return NotApplicable("no_channels")
     costs = inputs.company.settings.costs
     names = {name for dimension in dimensions for name in snapshots[dimension.name].drop_nulls()}
-    label, with_expected = (
-        inputs.company.label,
-        snapshots.with_columns(pl.Series(_EXPECTED, counterfactual_probability(inputs, snapshots))),
+    label = inputs.company.label
+    with_expected = snapshots.with_columns(
+        pl.Series(_EXPECTED, counterfactual_probability(inputs, snapshots))
     )
+    outcomes = _outcomes(inputs)
     return Channels(
         days=None if label is None else label.horizon / DAY,
         adjusted=inputs.model is not None,
         dimensions=_breakdowns(
-            [_ChannelColumn.of(spec, _outcomes_by_value(inputs, spec), with_expected) for spec in dimensions],
+            [
+                _ChannelColumn.of(spec, _outcomes_by_value(inputs, outcomes, spec), with_expected)
+                for spec in dimensions
+            ],
             costs,
             pipeline_values(inputs),
         ),
@@ -182,11 +186,10 @@ def first_snapshots(inputs: ReportInput) -> pl.DataFrame:
     """Select each lead's first held-out row with ``LABEL`` and ``LOG_ODDS``, thinned to ``MOST_ASKED``."""
     columns = {LABEL: pl.Series(inputs.label), LOG_ODDS: inputs.scores["log_odds"]}
     scores = inputs.scores.select("lead_id", "as_of", **columns)
-    rows = inputs.held_out_rows.with_columns(scores.get_columns())
-    first = rows.sort("as_of", "lead_id", maintain_order=True).unique(
-        "lead_id", keep="first", maintain_order=True
-    )
-    return first.gather_every(1 + (first.height - 1) // MOST_ASKED)
+    ordered = scores.select("lead_id", "as_of").with_row_index("place").sort("as_of", "lead_id", "place")
+    first = ordered.unique("lead_id", keep="first", maintain_order=True)["place"]
+    places = first.gather_every(1 + (len(first) - 1) // MOST_ASKED)
+    return inputs.held_out_rows.with_columns(scores.get_columns())[places]
 
 
 def counterfactual_probability(inputs: ReportInput, snapshots: pl.DataFrame) -> Floats:
@@ -235,15 +238,24 @@ def _predict_log_odds(model: ConversionModel, rows: pl.DataFrame) -> Floats:
     return model.score_frame(rows)["log_odds"].to_numpy()
 
 
-def _outcomes_by_value(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
-    """``lead_id``, ``value`` and ``label`` (null while not matured) of every lead, as known at its creation.
+def _outcomes(inputs: ReportInput) -> pl.DataFrame | None:
+    """``lead_id`` and ``label`` (null while not matured) of every lead; None without a history."""
+    history, label = inputs.history, inputs.company.label
+    if history is None or label is None:
+        return None
+    return matured_outcomes(history, label, inputs.company.since)
+
+
+def _outcomes_by_value(
+    inputs: ReportInput, outcomes: pl.DataFrame | None, spec: FeatureSpec
+) -> pl.DataFrame | None:
+    """``outcomes`` with the ``value`` of ``spec`` as known at each lead's creation.
 
     None where the value is not known then: a later campaign is not the channel a lead came through.
     """
-    history, label, known = inputs.history, inputs.company.label, value_at_creation(inputs, spec)
-    if history is None or label is None or known is None:
+    if outcomes is None or (known := value_at_creation(inputs, spec)) is None:
         return None
-    return matured_outcomes(history, label, inputs.company.since).join(known, on="lead_id", how="left")
+    return outcomes.join(known, on="lead_id", how="left")
 
 
 def value_at_creation(inputs: ReportInput, spec: FeatureSpec) -> pl.DataFrame | None:
@@ -277,11 +289,12 @@ def matured_outcomes(history: LeadHistory, label: LabelSpec, since: int | None) 
 
 def _first_touch_value(history: LeadHistory, column: str) -> pl.DataFrame:
     """``column`` of each lead's first touchpoint before its creation; of several at once the last by name."""
-    created = history.leads.select("lead_id", "created_at")
-    known = history.touchpoints.filter(pl.col(column).is_not_null()).join(created, on="lead_id")
-    known = known.filter(pl.col("occurred_at") <= pl.col("created_at"))
+    created = history.leads.lazy().select("lead_id", "created_at")
+    touches = history.touchpoints.lazy().select("lead_id", "occurred_at", value=column).drop_nulls("value")
+    # Most leads have many touchpoints, and hardly any before their creation: none but these are kept.
+    known = touches.join(created, on="lead_id").filter(pl.col("occurred_at") <= pl.col("created_at"))
     first = pl.col("occurred_at") == pl.col("occurred_at").min()
-    return known.group_by("lead_id").agg(value=pl.col(column).filter(first).max())
+    return known.group_by("lead_id").agg(pl.col("value").filter(first).max()).collect()
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
     from features.spec import FeatureSet, FeatureSpec
     from training.data.dataset import IngestSummary
@@ -63,11 +65,12 @@ class Health:
         return self.rows_quarantined / max(self.rows_read, 1)
 
 
-def data_health(
+def data_health(  # noqa: PLR0913  # rows of training have places
     intake: IngestSummary,
     features: FeatureSet,
     *,
     training_rows: pl.DataFrame,
+    training_places: NDArray[np.intp] | None = None,
     held_out_rows: pl.DataFrame,
     findings: Iterable[Mapping[str, Any]],
 ) -> Health:
@@ -77,11 +80,15 @@ def data_health(
         intake: What was read, quarantined and excluded.
         features: The model's features.
         training_rows: The feature rows of training.
+        training_places: The places of these among ``training_rows``; default all of them.
         held_out_rows: The feature rows of evaluation.
         findings: The findings of the data checks.
     """
+    # Column by column: the rows of training are most of a large history, and would be held twice.
+    places = slice(None) if training_places is None else training_places
     columns = [
-        _column_health(spec, training_rows[spec.name], held_out_rows[spec.name]) for spec in features.specs
+        _column_health(spec, training_rows[spec.name][places], held_out_rows[spec.name])
+        for spec in features.specs
     ]
     return Health(
         rows_read=intake.rows_read,

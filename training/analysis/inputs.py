@@ -77,7 +77,7 @@ class ReportInput:
         scores: (n,) rows as ``ConversionModel.score_rows`` gives them, with ``lead_id`` and ``as_of``, by
             models that were not trained on them.
         label: (n,) 1.0 where the lead converted, else 0.0.
-        training_rows: The feature rows of training.
+        training_rows: The feature rows of training, at ``training_places``.
         held_out_rows: (n,) the feature rows of ``scores``.
         explained_rows: (m,) a sample of the held-out feature rows.
         contributions: (m, k) their contributions, in log-odds.
@@ -97,6 +97,7 @@ class ReportInput:
         part_grades: ``place`` among the held-out rows and ``combined_grade``, by models that were not trained
             on the row's lead; None where there are no such models, or the model has no parts.
         refit_places: The places among the explained rows of those that refits explain. Default: all.
+        training_places: The places of the rows of training among ``training_rows``. Default: all.
 
     Raises:
         ValueError: Numbers of rows do not match, there are none, or all outcomes are equal.
@@ -124,6 +125,7 @@ class ReportInput:
     part_grades: pl.DataFrame | None = None
     fairness: Fairness | None = None
     refit_places: NDArray[np.intp] | None = None
+    training_places: NDArray[np.intp] | None = None
 
     def __post_init__(self) -> None:
         sizes = {
@@ -145,6 +147,11 @@ class ReportInput:
     def lead(self) -> NDArray[np.int64]:
         """(n,) the number of each held-out row's lead, from 0; snapshots of a lead share its outcome."""
         return lead_codes(self.scores["lead_id"])
+
+    @property
+    def learned_rows(self) -> int:
+        """The number of rows of training."""
+        return len(self.training_rows if self.training_places is None else self.training_places)
 
     @cached_property
     def all_stage_entries(self) -> StageEntries | NotApplicable:
@@ -222,7 +229,8 @@ def report_input(
         scores=fitted.scores,
         label=fitted.label,
         # With shuffled folds every row is held out by some model: no earlier rows are left to compare with.
-        training_rows=model.with_combinations(dataset.rows[earlier] if len(earlier) else dataset.rows),
+        training_rows=model.with_combinations(dataset.rows),
+        training_places=earlier if len(earlier) else None,
         held_out_rows=model.with_combinations(dataset.rows[fitted.held_out_rows]),
         explained_rows=model.with_combinations(explained),
         contributions=contributions,

@@ -155,7 +155,7 @@ def offer_effects(inputs: ReportInput) -> Offers | NotApplicable:
     entries = inputs.stage_entries
     if isinstance(entries, NotApplicable):
         return entries
-    touches = _with_lead_index(entries, entries.history.touchpoints)
+    touches = _with_lead_index(entries, _steps_and_takes(entries.history.touchpoints))
     takes = touches.filter(pl.col("offer").is_not_null())
     if takes.is_empty():
         return NotApplicable("no_offers")
@@ -183,13 +183,25 @@ def _make_comparison(inputs: ReportInput, entries: StageEntries) -> _Comparison:
     return _Comparison(risk_sets(entries), strata, int(inputs.scores["as_of"].to_numpy().min()))
 
 
-def _with_lead_index(entries: StageEntries, touchpoints: pl.DataFrame) -> pl.DataFrame:
+def _steps_and_takes(touchpoints: pl.DataFrame) -> pl.LazyFrame:
+    """The touchpoints of offers and of kinds that may be steps, in the columns that are read of them.
+
+    Visits and opened e-mails, which are most of a history, are neither.
+    """
+    columns = touchpoints.lazy().select("lead_id", "kind", "offer", "offer_stage", "occurred_at", "known_at")
+    return columns.filter(pl.col("offer").is_not_null() | pl.col("kind").is_in(steps(touchpoints)))
+
+
+def _with_lead_index(entries: StageEntries, touchpoints: pl.LazyFrame) -> pl.DataFrame:
     """Touchpoints of known leads with the lead's index, dated no earlier than its creation."""
-    leads = pl.DataFrame(
+    leads = pl.LazyFrame(
         {"lead_id": entries.lead_id, "lead": np.arange(len(entries.created)), "created_at": entries.created}
     )
-    return touchpoints.join(leads, on="lead_id").with_columns(
-        moment=pl.max_horizontal("occurred_at", "created_at")
+    return (
+        touchpoints.join(leads, on="lead_id", maintain_order="left")
+        .with_columns(moment=pl.max_horizontal("occurred_at", "created_at"))
+        .drop("lead_id", "created_at")
+        .collect()
     )
 
 

@@ -224,6 +224,7 @@ def build_report(inputs: ReportInput, before: Report | None = None) -> Report:
         inputs.intake,
         inputs.features,
         training_rows=inputs.training_rows,
+        training_places=inputs.training_places,
         held_out_rows=inputs.held_out_rows,
         findings=inputs.card.findings,
     )
