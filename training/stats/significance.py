@@ -9,6 +9,7 @@ any claim.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -112,7 +113,7 @@ class WeightedGroup:
     y: Floats
     weight: Floats
 
-    @property
+    @cached_property
     def rate(self) -> float:
         """The weighted share of outcomes that are 1."""
         return float(self.weight @ self.y / self.weight.sum())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _LABELS = 5
 PAPER = "transparent"
-# Leads that were old enough, for a rate to be drawn: the interval of two would stretch the axis for all others.
+# Leads that were old enough, for a rate to be drawn: the interval of two would stretch the axis of all.
 FEWEST = 10
 
 
