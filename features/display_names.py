@@ -21,6 +21,8 @@ from features.word_lists import open_camel_case, read_vocabulary
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from features.messages import Lang
+
 _PROGRAM_NAME = re.compile(r"[^\W\d]\w*(\.\w+)*")
 _LOWER_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SHOUTED = re.compile(r"(?=.*[A-Z]{4})[A-Z]+(_[A-Z]+)+|[A-Z]{5,}")
@@ -77,6 +79,18 @@ class DisplayNames:
             **{lang: _name_stage(stage, lang) for lang in LANGUAGES}
         )
 
+    def question(self, label: str, lang: Lang) -> str:
+        """What a model predicts in words: a stage and its horizon, or the column of the outcome.
+
+        >>> DisplayNames().question("sql within 60 days", "de"), DisplayNames().question("Converted", "de")
+        ('SQL innerhalb von 60 Tagen', 'Converted')
+        """
+        stage, horizon = split_question(label)
+        if horizon is None:
+            return self.column(label).render(lang)
+        days = translate("page.dative_days", lang, n=horizon)
+        return translate("page.question", lang, stage=self.stage(stage).render(lang), days=days)
+
     def values_of(self, column: str) -> dict[str, DisplayText]:
         """The names that were given to values of a column, by value."""
         start = f"{column}."
@@ -115,6 +129,16 @@ class DisplayNames:
             for value, text in apart.items()
             if value in named_values or text.en != humanise(value)
         )
+
+
+def split_question(label: str) -> tuple[str, int | None]:
+    """What a model predicts as the stage and the days of its horizon, or the column of an outcome and None.
+
+    >>> split_question("sql within 60 days"), split_question("Converted")
+    (('sql', 60), ('Converted', None))
+    """
+    match = re.fullmatch(r"(.+) within ([\d.]+) days", label)
+    return (label, None) if match is None else (match[1], round(float(match[2])))
 
 
 def _name_stage(stage: str, lang: str) -> str:

@@ -135,6 +135,11 @@ class CallList:
         if self.excluded:
             reasons = ", ".join(f"{leads:,} {reason}" for reason, leads in self.excluded.items())
             yield f"on no list: {reasons}"
+        if self.excluded.get(DORMANT) and not self.open_leads:
+            yield (
+                "dormant leads are older, or have been inactive for longer, than all leads in training. If "
+                "the export is new, please include older leads in training ([cohort] every), and train again"
+            )
         for name in self.unknown:
             yield f"the plan decides by {name!r}, but no open lead has a value of it; check its spelling"
 

@@ -67,6 +67,16 @@ def test_dormant_leads_are_not_listed_nor_counted_as_open(model, leads):
     assert list(found.in_words(Path("list.html")))[1] == f"on no list: {LEADS.height - len(listed):,} dormant"
 
 
+def test_where_all_leads_are_dormant_the_list_says_what_to_do(model, leads):
+    encodings = model.predictor.encodings
+    (place,) = [n for n, each in enumerate(encodings.features) if each.name == "visits"]
+    aging = (FeatureSupport("visits", encodings.sources[place], -2.0, high=-1.0),)
+    doubt = ScoreUncertainty(PiecewiseLinearTerm((0.0,), (0.5,), 0.5), 9.0, aging=aging)
+    found = call_list_of_file(replace(model, uncertainty=doubt), leads, CallListOptions(500), print)
+    assert found.open_leads == 0
+    assert "[cohort] every" in list(found.in_words(Path("list.html")))[2]
+
+
 @pytest.mark.parametrize("rows", [7, 64, 1000])
 def test_the_list_is_the_top_of_all_scores_whatever_the_batches(model, leads, monkeypatch, rows):
     monkeypatch.setattr(batch_scoring.iter_flat_batches, "__defaults__", (rows, None))

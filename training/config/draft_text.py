@@ -197,8 +197,13 @@ def _leads(n: int) -> str:
 def _grid(read: ReadDraft) -> list[str]:
     """The grid of snapshots; it is commented out where there are no touchpoints to see later."""
     comment = "" if read.kinds else "# "
+    why = (
+        ""
+        if read.kinds
+        else "; without it the model scores leads of the day, and calls all older ones dormant"
+    )
     return [
-        f'{comment}every = "{read.timing.every}d"   # and again on this grid',
+        f'{comment}every = "{read.timing.every}d"   # and again on this grid{why}',
         f'{comment}until_age = "{read.timing.until_age}d"   # {age_comment(read.timing)}',
     ]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.messages import translate
+from features.display_names import DisplayNames
+from features.messages import localise_number, translate
 from features.spec import FeatureSet
 from features.spreadsheet import escape_formula
 from models.calibration import PlattCalibration
@@ -171,7 +172,8 @@ class LearnedScorecard:
 
 
 def _lines(table: LearnedScorecard, lang: Lang) -> Iterator[str]:
-    yield translate("points.title", lang, question=table.question)
+    question = DisplayNames().question(table.question, lang)
+    yield translate("points.title", lang, question=question)
     for row in table.lines.rows:
         yield f"{row.points:+6d}  {row.condition.says(lang)}"
     for stage, reached in table.reached.items():
@@ -180,20 +182,25 @@ def _lines(table: LearnedScorecard, lang: Lang) -> Iterator[str]:
             lang,
             stage=stage.upper(),
             points=int(getattr(table.thresholds, stage)),
-            share=f"{reached.share:.1%}",
-            rate=f"{reached.rate:.1%}",
-            question=table.question,
+            share=localise_number(f"{reached.share:.1%}", lang),
+            rate=localise_number(f"{reached.rate:.1%}", lang),
+            question=question,
         )
-    yield translate("points.figures", lang, judged=f"{table.judged:,}")
+    yield translate("points.figures", lang, judged=localise_number(f"{table.judged:,}", lang))
     losses = table.log_loss.to_dict()
     for contestant, auc in table.roc_auc.to_dict().items():
         name = translate(f"points.whose_{contestant}", lang)
-        yield f"  {name:16} ROC AUC {auc:.3f}  log-loss {losses[contestant]:.4f}"
+        figures = localise_number(f"ROC AUC {auc:.3f}  log-loss {losses[contestant]:.4f}", lang)
+        yield f"  {name:16} {figures}"
     if table.retained_skill is not None:
         worth = table.retained_skill > 0
-        retained = f"{min(table.retained_skill, 1.0):.0%}"
+        retained = localise_number(f"{min(table.retained_skill, 1.0):.0%}", lang)
         yield translate("points.kept", lang, kept=retained) if worth else translate("points.nothing", lang)
     if table.roc_auc.incumbent is not None and table.log_loss.incumbent is not None:
         auc = table.roc_auc.table - table.roc_auc.incumbent
         loss = table.log_loss.table - table.log_loss.incumbent
-        yield translate("points.gained", lang, auc=f"{auc:+.3f}", loss=f"{loss:+.4f}")
+        differences = {
+            name: localise_number(text, lang)
+            for name, text in {"auc": f"{auc:+.3f}", "loss": f"{loss:+.4f}"}.items()
+        }
+        yield translate("points.gained", lang, **differences)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from decimal import Decimal
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -139,7 +140,8 @@ def _property(condition: Condition, tool: ListTool) -> str:
     of_account = column.startswith(ACCOUNT_PREFIX)
     operator = _OPERATORS[tool].get(condition.test, "is empty")
     value = condition.value
-    text = f"{value:g}" if isinstance(value, float) else value
+    # As a tool reads it: a point, no separators, no exponent.
+    text = f"{Decimal(f'{value:.15g}'):f}" if isinstance(value, float) else value
     if condition.spec.unit == "flag" and condition.test == "is":
         text = "true" if value else "false"
     return (

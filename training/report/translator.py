@@ -12,7 +12,6 @@ are those of Unicode's locale data (CLDR), by Babel.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -24,7 +23,13 @@ from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from features.clock import to_datetime
-from features.display_names import DisplayNames, humanise_column, humanise_name, humanise_value
+from features.display_names import (
+    DisplayNames,
+    humanise_column,
+    humanise_name,
+    humanise_value,
+    split_question,
+)
 from features.messages import LANGUAGES, Lang, Message, load_translations
 from features.spec import DisplayText, FeatureSpec
 from models.explanation import render_sentence, render_title
@@ -217,11 +222,7 @@ class Translator:
         >>> translator("de").question("sql within 60 days"), translator("de").question("Converted")
         ('SQL innerhalb von 60 Tagen', 'Converted')
         """
-        stage, horizon = split_question(label)
-        if horizon is None:
-            return self.names.column(label).render(self.lang)
-        days = self.plural("page.dative_days", horizon)
-        return self("page.question", stage=self.label("stages", stage), days=days)
+        return self.names.question(label, self.lang)
 
     def goal(self, label: str) -> str:
         """What leads do that convert, as the predicate of a sentence; only the name is in quotation marks.
@@ -281,16 +282,6 @@ def _round_to_three_digits(value: float) -> float:
 def _in_one_line(text: str) -> str:
     """The text with "95-%-Intervall", which German writes with hyphens, in one line."""
     return text.replace("-%-", "-\N{WORD JOINER}%-\N{WORD JOINER}")
-
-
-def split_question(label: str) -> tuple[str, int | None]:
-    """What a model predicts as the stage and the days of its horizon, or the column of an outcome and None.
-
-    >>> split_question("sql within 60 days"), split_question("Converted")
-    (('sql', 60), ('Converted', None))
-    """
-    match = re.fullmatch(r"(.+) within ([\d.]+) days", label)
-    return (label, None) if match is None else (match[1], round(float(match[2])))
 
 
 @cache

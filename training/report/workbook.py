@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What Excel allows in the name of a sheet.
 _MOST_LETTERS = 31
+# Widths of columns of numbers, in letters.
+_MOST_WIDE, _ROOM = 40, 2
 _NOT_IN_NAMES = re.compile(r"[\[\]:*?/\\]")
 _FORMATS = {"percent": "0.0%", "whole": "#,##0", "number": "#,##0.000"}
 
@@ -79,6 +81,11 @@ def _fill(sheet: Any, table: Table, t: Translator, formats: dict[str, Any], bold
                 sheet.write_string(number, column, cell)
     sheet.freeze_panes(1, 1)
     sheet.autofit(300)
+    # A percentage is wider than the number that it is stored as.
+    for column in range(len(head)):
+        widest = max((len(row[column] or "") for row in rows), default=0)
+        if any(isinstance(row[column], FormattedNumber) for row in rows):
+            sheet.set_column(column, column, max(widest, min(len(head[column]), _MOST_WIDE)) + _ROOM)
 
 
 def _kind(cell: FormattedNumber) -> str:

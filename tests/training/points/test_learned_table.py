@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from scipy.special import expit
 from features.clock import DAY
 from features.cohort import CohortRule, Snapshots
 from features.labels import LabelSpec
+from features.messages import localise_number
 from features.spec import DisplayText, EventSelection, FeatureSet, attribute, count, recency
 from models.points_table import PointsTable, Thresholds, TouchpointRule, score_points
 from training.config.settings import TrainingConfig
@@ -232,8 +234,17 @@ def test_the_csv_holds_every_line(learned):
 def test_in_words_every_line_and_every_figure_is_said(learned, lang):
     text = "\n".join(learned.in_words(lang))
     assert all(row.condition.says(lang) in text for row in learned.lines.rows)
-    assert f"{learned.roc_auc.table:.3f}" in text
-    assert f"{learned.log_loss.model:.4f}" in text
+    assert localise_number(f"{learned.roc_auc.table:.3f}", lang) in text
+    assert localise_number(f"{learned.log_loss.model:.4f}", lang) in text
+
+
+def test_in_german_the_question_and_its_figures_are_german(learned):
+    first, *others = replace(learned, question="sql within 60 days", judged=2310).in_words("de")
+    text = "\n".join(others)
+    assert first.startswith("Punkte für SQL innerhalb von 60 Tagen:")
+    assert "An 2.310 Leads" in text
+    assert "within" not in text
+    assert not re.search(r"\d\.\d+%", text)
 
 
 def test_an_incumbent_is_judged_on_the_same_rows(small, learned):

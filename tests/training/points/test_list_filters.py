@@ -26,6 +26,7 @@ def selection(kind):
 
 INDUSTRY = Condition(attribute("industry", family="fit", says=SAYS), "is", "steel")
 STAFF = Condition(attribute("account.staff", family="fit", says=SAYS, unit="number"), "at_least", 200.0)
+REVENUE = Condition(attribute("revenue", family="fit", says=SAYS, unit="number"), "at_least", 6.5e6)
 VIP = Condition(attribute("vip", family="fit", says=SAYS, unit="flag"), "is", 1.0)
 UNKNOWN = Condition(attribute("phone", family="fit", says=SAYS), "missing")
 OPENS = Condition(count(selection("email_open"), SAYS), "at_least", 3.0)
@@ -59,6 +60,12 @@ def table(*conditions):
             "Company property staff is greater than or equal to 200",
             "Company field staff greater than or equal 200",
             "Prospect account field staff is greater than or equal to 200",
+        ),
+        (
+            REVENUE,
+            "Contact property revenue is greater than or equal to 6500000",
+            "Contact field revenue greater than or equal 6500000",
+            "Prospect default or custom field revenue is greater than or equal to 6500000",
         ),
         (
             VIP,

@@ -154,4 +154,4 @@ def test_time_in_a_stage_has_a_title_of_its_own_and_its_sentence_stays(lang, sen
         item for item in build_feature_set(crm, target="sql").specs if item.name == "stage_mql.recency"
     ]
     assert translator(lang).title(spec) == sentence
-    assert spec.says.render("en") == "In stage mql for: {value}"
+    assert spec.says.render("en") == "In stage MQL for: {value}"

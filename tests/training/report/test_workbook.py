@@ -108,3 +108,17 @@ def test_text_from_data_is_no_formula(tmp_path, report, monkeypatch):
     assert len({name.lower() for name in names}) == 2
     assert all(len(name) <= 31 and not re.search(r"[\[\]:*?/\\]", name) for name in names)
     assert file.rows(names[0]) == [["=A1"], ["=cmd|x"]]
+
+
+def test_no_percentage_is_wider_than_its_column(book):
+    """A program shows ### where the formatted number has no room."""
+    for sheet in book[0].sheets.values():
+        widths = {
+            place: float(one.get("width"))
+            for one in sheet.iter(f"{MAIN}col")
+            for place in range(int(one.get("min")), int(one.get("max")) + 1)
+        }
+        for row in sheet.iter(f"{MAIN}row"):
+            for place, cell in enumerate(row, 1):
+                if cell.get("t") != "s" and book[0].formats[int(cell.get("s", 0))] == "0.0%":
+                    assert widths[place] > len(f"{float(cell.findtext(MAIN + 'v')):.1%}")

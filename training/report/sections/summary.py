@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from features.clock import DAY
+from features.display_names import split_question
 from models.metrics import Interval
 from training.analysis.calibration import is_miscalibrated
 from training.analysis.channels import Channels, has_codes
@@ -14,7 +15,6 @@ from training.report.charts.vega import chart_markup
 from training.report.sections.channels import board_table
 from training.report.sections.funnel import narrowest
 from training.report.sections.recommendations import recommendations
-from training.report.translator import split_question
 
 if TYPE_CHECKING:
     from markupsafe import Markup
