@@ -66,9 +66,21 @@ class PartScale:
         below, up_to = bisect_left(self.quantiles, contribution), bisect_right(self.quantiles, contribution)
         return min(100, max(0, (below + up_to - 1) // 2))
 
+    def percentiles(self, contributions: NDArray[np.float64]) -> NDArray[np.int64]:
+        """What ``percentile`` gives of each of (n,) ``contributions``."""
+        below, up_to = (np.searchsorted(self.quantiles, contributions, side) for side in ("left", "right"))
+        ranks: NDArray[np.int64] = np.clip((below + up_to - 1) // 2, 0, 100)
+        return ranks
+
     def rank(self, contribution: float) -> int:
         """The number of grades above that of ``contribution``: 0 to 3."""
         return sum(contribution < threshold for threshold in self.thresholds)
+
+    def ranks(self, contributions: NDArray[np.float64]) -> NDArray[np.int64]:
+        """What ``rank`` gives of each of (n,) ``contributions``."""
+        thresholds = np.asarray(self.thresholds)
+        above: NDArray[np.int64] = (contributions[:, np.newaxis] < thresholds).sum(axis=1)
+        return above
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +125,10 @@ class PartScales:
         """
         sums = sum_by_part(contributions, families)
         scales = [(name, scale) for name in PARTS for scale in [getattr(self, name)] if scale is not None]
-        return [
-            tuple(_part(name, scale, float(sums[name][row])) for name, scale in scales)
-            for row in range(len(contributions))
-        ]
+        if len(contributions) == 1:  # as in ``sum_by_part``
+            return [tuple(_part(name, scale, float(sums[name][0])) for name, scale in scales)]
+        columns = [_parts(name, scale, sums[name]) for name, scale in scales]
+        return list(zip(*columns, strict=True)) if columns else [()] * len(contributions)
 
     def to_json(self) -> str:
         """The scales as the text of a file."""
@@ -177,6 +189,16 @@ def _part(name: PartName, scale: PartScale, contribution: float) -> ScorePart:
     return ScorePart(
         name, contribution, log_odds_to_points(contribution), scale.percentile(contribution), grade
     )
+
+
+def _parts(name: PartName, scale: PartScale, contributions: NDArray[np.float64]) -> list[ScorePart]:
+    """What ``_part`` gives of each of (n,) ``contributions``."""
+    percentiles, ranks = scale.percentiles(contributions).tolist(), scale.ranks(contributions).tolist()
+    grades = _GRADES[name]
+    return [
+        ScorePart(name, contribution, log_odds_to_points(contribution), percentile, grades[rank])
+        for contribution, percentile, rank in zip(contributions.tolist(), percentiles, ranks, strict=True)
+    ]
 
 
 def _scale(record: dict[str, Any] | None) -> PartScale | None:

@@ -118,6 +118,7 @@ class LeadParser:
         self._lags = tuple(each for each in features.extractions if each.other)
         dates = frozenset(name for each in self._lags for name in each.columns)
         self._text = partial(as_cell_text, missing=missing)
+        self._plain_or_none = {name: _or_none(parse) for name, parse in self._plain.items()}
         self._overwritten = {
             name: _parse(spec, missing) if spec.is_category else partial(_number_or_flag, missing=missing)
             for spec in features.specs
@@ -132,6 +133,14 @@ class LeadParser:
             if spec.source == "attributes" and spec.extraction is not None
             for name in spec.kind
         }
+        self._extracted_or_none = {name: _or_none(parse) for name, parse in self._extracted.items()}
+        self._changes_or_none = {
+            name: _or_none(parse) for name, parse in (self._extracted_changes | self._overwritten).items()
+        }
+        # What may change of the plain attributes of a stored lead; of most columns nothing does.
+        self._changing = (self._changes_or_none.keys() | self._history_extractors.keys()).difference(
+            self._plain, self._extractors
+        )
         self._number_changes = frozenset(
             name
             for spec in features.specs
@@ -247,7 +256,7 @@ class LeadParser:
             changes += [
                 change
                 for name, value in attributes.items()
-                if name not in self._plain and name not in self._extractors
+                if name in self._changing
                 for change in self._stored_change(name, moment, {"value": value})
             ]
         for row in stored.events["attribute"]:
@@ -259,10 +268,10 @@ class LeadParser:
         values: dict[str, Value] = {}
         for name, value in attributes.items():
             column = prefix + name
-            if column in self._plain:
-                values[column] = _value_or_none(self._plain[column], value)
-            elif column in self._extracted:
-                values[column] = _value_or_none(self._extracted[column], value)
+            if column in self._plain_or_none:
+                values[column] = self._plain_or_none[column](value)
+            elif column in self._extracted_or_none:
+                values[column] = self._extracted_or_none[column](value)
             if column in self._extractors:
                 text = _value_or_none(self._text, value, several=True)
                 values |= {extracted: extract(text) for extracted, extract in self._extractors[column]}
@@ -271,10 +280,9 @@ class LeadParser:
     def _stored_change(self, name: str, known_at: int, row: Mapping[str, Any]) -> Iterator[Event]:
         """The change of an overwritten attribute; one that was read from a table has its number beside it."""
         value = row.get("value")
-        if name in self._overwritten or name in self._extracted_changes:
-            parse = self._overwritten.get(name) or self._extracted_changes[name]
+        if name in self._changes_or_none:
             is_number = "number" in row and name in self._number_changes
-            yield _change(name, known_at, row["number"] if is_number else _value_or_none(parse, value))
+            yield _change(name, known_at, row["number"] if is_number else self._changes_or_none[name](value))
         if name in self._history_extractors:
             text = _value_or_none(self._text, value, several=True)
             for extracted, extract in self._history_extractors[name]:
@@ -427,6 +435,21 @@ def _value_or_none(parse: Callable[[Any], Any], value: Any, *, several: bool = F
         return parse(value)
     except ValueError:
         return None
+
+
+# Of so many texts of a column it is remembered how they read, and of none that is longer.
+_REMEMBERED_TEXTS, _LONGEST_REMEMBERED = 1_000, 100
+
+
+def _or_none(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``_value_or_none`` of one column: most of its texts come again and again, and are read once."""
+    remembered = lru_cache(maxsize=_REMEMBERED_TEXTS)(partial(_value_or_none, parse))
+
+    def read(value: Any) -> Any:
+        is_short_text = isinstance(value, str) and len(value) <= _LONGEST_REMEMBERED
+        return remembered(value) if is_short_text else _value_or_none(parse, value)
+
+    return read
 
 
 def _extractors(extractions: Iterable[ColumnExtraction]) -> dict[str, list[tuple[str, Extract]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -27,7 +28,7 @@ from serving.request_parsing import LeadById
 from serving.schemas import LeadFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from features.record import Value
     from models.explanation import Score, ScorePart
@@ -156,36 +157,44 @@ def _decide(score: Score, names: Sequence[str], features: tuple[Value, ...]) -> 
 def _history(scorer: Scorer, batch: TableBatch) -> LeadHistory:
     """The leads and their colleagues as the engine reads them: values and changes of those to score alone."""
     values: dict[str, Mapping[str, Value]] = {}
-    changes: list[Mapping[str, Any]] = []
+    changes: list[tuple[Any, ...]] = []
     for lead_id, stored in batch.leads.items():
         values[lead_id], own = scorer.read_attributes(stored)
-        changes += ({"lead_id": lead_id, **change} for change in own)
-    members = [
-        {
-            "lead_id": each.lead_id,
-            "created_at": each.created_at,
-            "account_id": each.account_id,
-            LEAD_KNOWN_AT: each.known_at,
-            **values.get(each.lead_id, {}),
-        }
-        for each in batch.tables.members(batch.as_of, batch.leads)
-    ]
-    columns = {
+        changes += ((lead_id, *map(change.get, _CHANGE)) for change in own)
+    columns: dict[str, Any] = {
         spec.of: pl.String if spec.is_category else pl.Float64
         for spec in scorer.model.features.folds
         if spec.source == "leads" and spec.of
     }
-    leads = pl.DataFrame(members, {**LEAD_SCHEMA, LEAD_KNOWN_AT: pl.Int64, **columns})
+    none: Mapping[str, Value] = {}
+    rows = (
+        (each.lead_id, each.created_at, each.account_id, each.known_at, *map(own.get, columns))
+        for each in batch.tables.members(batch.as_of, batch.leads)
+        for own in [values.get(each.lead_id, none)]
+    )
+    leads = _frame(rows, {**LEAD_SCHEMA, LEAD_KNOWN_AT: pl.Int64, **columns})
     ids = pl.Enum(leads["lead_id"])
     history = LeadHistory(
         leads,
         batch.tables.events_at("touchpoint", batch.as_of),
         batch.tables.events_at("transition", batch.as_of),
         batch.as_of,
-        pl.DataFrame(changes, ATTRIBUTE_SCHEMA),
+        _frame(changes, ATTRIBUTE_SCHEMA),
     )
     # Joins and groups by an Enum cost half as much; who is no lead (yet) has events without a lead.
     return history.map_frames(lambda frame: frame.with_columns(pl.col("^lead_id$").cast(ids, strict=False)))
+
+
+_CHANGE = tuple(name for name in ATTRIBUTE_SCHEMA if name != "lead_id")
+# So many rows become a frame at a time, or nobody else has the interpreter for that long.
+_FRAME_ROWS = 500
+
+
+def _frame(rows: Iterable[tuple[Any, ...]], schema: Mapping[str, Any]) -> pl.DataFrame:
+    remaining, frames = iter(rows), [pl.DataFrame(schema=schema)]
+    while some := list(islice(remaining, _FRAME_ROWS)):
+        frames.append(pl.DataFrame(some, schema, orient="row"))
+    return pl.concat(frames)
 
 
 def _score_requests(
@@ -236,8 +245,19 @@ def _current(
     parts: Sequence[ScorePart] = (),
 ) -> CurrentScore:
     """The current score of a lead; without a score it is closed."""
-    known: dict[str, Any] = {name: getattr(details, name) for name in _DETAILS}
-    known |= {"as_of": moments.as_of, "scored_at": moments.scored_at, "changed_at": moments.as_of}
+    known: dict[str, Any] = {
+        "as_of": moments.as_of,
+        "scored_at": moments.scored_at,
+        "changed_at": moments.as_of,
+        "name": details.name,
+        "account_id": details.account_id,
+        "owner": details.owner,
+        "channel": details.channel,
+        "stage": details.stage,
+        "created_at": details.created_at,
+        "last_activity_at": details.last_activity_at,
+        "attributes": details.attributes,
+    }
     if score is None:
         return CurrentScore(lead_id, moments.tenant, moments.version, state="closed", **known)
     why = score.insufficient
@@ -259,12 +279,6 @@ def _current(
         combined_grade=None if is_withheld else combine_grades(parts),
         **known,
     )
-
-
-_DETAILS = (
-    *("name", "account_id", "owner", "channel", "stage"),
-    *("created_at", "last_activity_at", "attributes"),
-)
 
 
 def unscorable(tenant: str, lead_id: str, version: str, code: str, at: float) -> ScoredLead:

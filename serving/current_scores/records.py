@@ -89,13 +89,19 @@ class CurrentScore(NamedTuple):
     @classmethod
     def from_values(cls, values: Iterable[Any]) -> CurrentScore:
         """The current score in the values of such a row, in the order of the fields."""
-        score = cls._make(values)
-        return score._replace(attributes=from_json(score.attributes))  # type: ignore[arg-type]
+        columns = [*values]
+        columns[_ATTRIBUTES] = from_json(columns[_ATTRIBUTES])
+        return cls(*columns)
 
     @property
     def values(self) -> tuple[Any, ...]:
         """What ``from_values`` reads."""
-        return self._replace(attributes=to_json(dict(self.attributes)).decode())  # type: ignore[arg-type]
+        columns: list[Any] = [*self]
+        columns[_ATTRIBUTES] = to_json(dict(self.attributes)).decode()
+        return tuple(columns)
+
+
+_ATTRIBUTES = CurrentScore._fields.index("attributes")
 
 
 @dataclass(frozen=True, slots=True)

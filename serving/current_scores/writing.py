@@ -190,9 +190,12 @@ def _numbered(before: CurrentScore | None, scored: ScoredLead, decision: int | N
 def _is_decision(before: CurrentScore | None, current: CurrentScore) -> bool:
     if before is None or before.decision_id is None:
         return True
-    same = ("model_version", "grade", "state", "insufficient")
-    return any(getattr(before, name) != getattr(current, name) for name in same) or _has_stepped(
-        before.decided_points, current
+    return (
+        before.model_version != current.model_version
+        or before.grade != current.grade
+        or before.state != current.state
+        or before.insufficient != current.insufficient
+        or _has_stepped(before.decided_points, current)
     )
 
 

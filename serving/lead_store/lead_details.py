@@ -80,9 +80,9 @@ def describe_lead(stored: StoredLead, as_of: int, activity: LeadActivity | None 
     activity = LeadActivity.of(stored, as_of) if activity is None else activity
     attributes = _attributes(stored, as_of)
     by_spelling = {
-        _spelling(name): value
+        spelling: value
         for name, value in attributes.items()
-        if _spelling(name) in _NAMES_AND_OWNERS and not _is_empty(value)
+        if (spelling := _spelling(name)) in _NAMES_AND_OWNERS and not _is_empty(value)
     }
     return LeadDetails(
         name=_name(by_spelling) or stored.lead_id,
@@ -99,9 +99,8 @@ def describe_lead(stored: StoredLead, as_of: int, activity: LeadActivity | None 
 def _attributes(stored: StoredLead, as_of: int) -> dict[str, Any]:
     """Plain attributes by their newest row, and over them what overwritten ones were last set to."""
     attributes: dict[str, Any] = dict(stored.attributes[-1][1]) if stored.attributes else {}
-    changes = [
-        row for row in stored.events["attribute"] if is_visible(row["known_at"], row["known_at"], as_of)
-    ]
+    changes = stored.events["attribute"]
+    changes = changes and [row for row in changes if is_visible(row["known_at"], row["known_at"], as_of)]
     for row in sorted(changes, key=lambda row: (row["known_at"], row["name"], str(row.get("value")))):
         attributes[row["name"]] = row.get("value", row.get("number"))
     return {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in attributes.items()}

@@ -171,13 +171,15 @@ class StoredRows:
         first = versions[0].known_at
         account = _current(_present(self.accounts.get(current.account_id or "", ()), as_of), as_of)
         changes = self.events["attribute"].get(lead_id, ())
+        if not self.is_changeless:
+            changes = [each for each in changes if not _is_removed(each.get("removed_at"), as_of)]
         return StoredLead(
             lead_id,
             current.created_at,
             None if first <= current.created_at else first,
             [(each.known_at, each.attributes) for each in versions[: versions.index(current) + 1]],
             {} if account is None else account.attributes,
-            {"attribute": [each for each in changes if not _is_removed(each.get("removed_at"), as_of)]},
+            {"attribute": changes},
             {},
             current.account_id,
         )
@@ -266,7 +268,7 @@ def _is_removed(removed_at: int | None, as_of: int) -> bool:
 
 def _present(versions: Sequence[Version], as_of: int) -> Sequence[Version]:
     """The rows that are not removed by then, the oldest first."""
-    if len(versions) == 1 and versions[0].removed_at is None:
+    if not versions or (len(versions) == 1 and versions[0].removed_at is None):
         return versions
     return sorted(each for each in versions if not _is_removed(each.removed_at, as_of))
 

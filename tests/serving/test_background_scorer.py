@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import time
 from contextlib import closing, suppress
@@ -397,6 +398,45 @@ def test_what_is_erased_moves_the_colleagues_it_counted_for(store):
     assert store.find("b") is None
     assert store.find("a").probability < before
     assert store.find("a").probability == store.expected("a", store.find("a").as_of).probability
+
+
+def test_a_service_that_stops_within_a_chunk_leaves_the_rest_waiting(store, monkeypatch):
+    monkeypatch.setattr(background_scorer, "_WRITTEN_LEADS", 1)
+    leads = [f"l{n}" for n in range(3)]
+    store.add(*(lead(each) for each in leads))
+    write_scores = background_scorer.write_scores
+
+    def write_and_stop(connection, update, hooks):
+        store.background._stopping.set()
+        return write_scores(connection, update, hooks)
+
+    monkeypatch.setattr(background_scorer, "write_scores", write_and_stop)
+    assert not store.background.work()
+    assert [store.find(each) is not None for each in leads] == [True, False, False]
+    assert store.waiting() == len(leads)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_garbage_collector_rests_while_leads_are_scored_and_is_as_it_was_afterwards(
+    store, monkeypatch, is_on
+):
+    states = []
+
+    def break_down(*_):
+        states.append(gc.isenabled())
+        raise ValueError
+
+    monkeypatch.setattr(background_scorer, "_compute", break_down)
+    was_on = gc.isenabled()
+    (gc.enable if is_on else gc.disable)()
+    try:
+        store.add(lead("a"))
+        store.run()
+        assert states
+        assert not any(states)
+        assert gc.isenabled() == is_on
+    finally:
+        (gc.enable if was_on else gc.disable)()
 
 
 def test_one_worker_scores_and_another_goes_on_when_it_is_gone(store):

@@ -6,6 +6,7 @@ import pytest
 
 from features.number_marks import NumberMarks
 from features.online import OnlineFeatures
+from serving.lead_store.stored_leads import StoredLead
 from serving.problems import InvalidLead
 from serving.request_parsing import CLOCK_SKEW, LeadParser
 
@@ -199,3 +200,18 @@ def test_an_amount_printed_for_people_is_read_as_in_training(by_hand):
     assert read_marked(lead).record.attributes[number.of] == 1234.5
     refusal = _refusal(LeadParser(by_hand.features), attributes={number.of: "about 1 million"})
     assert (refusal.field, "send one such as" in refusal.message) == (f"attributes.{number.of}", True)
+
+
+def test_what_a_stored_value_reads_as_depends_on_its_type_and_its_column_alone(read):
+    def values(value):
+        attributes = dict.fromkeys(("industry", "employees", "business_email"), value)
+        stored = StoredLead("a", 100, None, [(100, attributes)], {}, {"attribute": ()}, {})
+        return read.read_attributes(stored)[0]
+
+    for _ in range(2):
+        assert values("1") == {"industry": "1", "employees": 1.0, "business_email": 1.0}
+        assert values(1) == {"industry": "1", "employees": 1.0, "business_email": 1.0}
+        assert values(value=True) == {"industry": "true", "employees": 1.0, "business_email": 1.0}
+        assert values("many") == {"industry": "many", "employees": None, "business_email": None}
+        assert values(["1"]) == dict.fromkeys(("industry", "employees", "business_email"))
+        assert values(None) == dict.fromkeys(("industry", "employees", "business_email"))
