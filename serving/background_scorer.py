@@ -56,8 +56,8 @@ RESCORE_AFTER = 20 * HOUR
 _QUEUED_ROWS, CHUNK_LEADS = 8_000, 8_000
 # With the colleagues of these that wait, too, so many at most.
 _MOST_LEADS = 2 * CHUNK_LEADS
-# Leads whose scores are written in a transaction: what answers commit waits for it.
-_WRITTEN_LEADS = 200
+# Leads whose scores are written in a transaction: what answers commit waits for it, some 10 ms.
+_WRITTEN_LEADS = 100
 # From so many leads on one history of all costs less than a record of each.
 MANY_LEADS = 64
 # A turn of the writer is waited for so long; what it does after that is done once more.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select, text
 
+from serving.decision_log.database import DriverStatement
 from serving.decision_log.settings import LogUnavailable
 from serving.decision_log.tables import ERASED_LEADS, LOG_STATE
 
@@ -34,6 +35,7 @@ _SHARED, _EXCLUSIVE = (
     text(f"SELECT {function}{_ERASING}")
     for function in ("pg_advisory_xact_lock_shared", "pg_advisory_xact_lock")
 )
+_ERASURES = DriverStatement("SELECT lead_hash, erased_at FROM erased_leads")
 # No label of a tenant holds a zero byte.
 ALL_TENANTS = "\0"
 
@@ -65,7 +67,7 @@ def lock_against_records(connection: Connection) -> None:
 
 def recent_erasures(connection: Connection) -> RecentErasures | None:
     """The erasures of the last hour; None where there was none, as nearly always."""
-    rows = connection.execute(select(ERASED_LEADS.c.lead_hash, ERASED_LEADS.c.erased_at)).all()
+    rows = _ERASURES.execute(connection, ()).all()
     if not rows:
         return None
     # The newest of a lead's counts.

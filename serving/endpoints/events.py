@@ -79,12 +79,13 @@ def parse_event(item: object, now: int) -> EventRow:
         event: Mapping[str, Any] = _validate(item)
     except ValidationError as error:
         raise invalid_lead(error, _type_of(item)) from None
+    latest = now + AHEAD
     for name in _TIMES:
         moment = event.get(name)
-        if moment is not None and moment > now + AHEAD:
+        if moment is not None and moment > latest:
             message = "an event is sent after it happened; of what is planned nobody knows whether it will"
             raise InvalidLead(_error("in_the_future", name, message))
-    return _row(event)
+    return _happening(event) if event["type"] in _DETAILS else _row(event)
 
 
 def _type_of(item: object) -> str:
@@ -92,14 +93,29 @@ def _type_of(item: object) -> str:
     return f"{kind}_event" if isinstance(kind, str) else "StoreEvent"
 
 
+def _happening(event: Mapping[str, Any]) -> EventRow:
+    """The row of a touchpoint or a transition, of which there are by far the most."""
+    kind, occurred_at = event["type"], event["occurred_at"]
+    known_at = event.get("known_at")
+    content = {name: value for name in _DETAILS[kind] if (value := event.get(name)) is not None}
+    return EventRow(
+        event["id"],
+        kind,
+        event["lead_id"],
+        None,
+        occurred_at,
+        occurred_at if known_at is None else known_at,
+        to_json(content).decode(),
+    )
+
+
 def _row(event: Mapping[str, Any]) -> EventRow:
+    """The row of any other event."""
     kind, known_at = event["type"], event.get("known_at")
     subject = event["account_id"] if kind == "account" else event["lead_id"]
     occurred_at, other = event.get("occurred_at"), None
     content: Mapping[str, Any] = {}
-    if kind in _DETAILS:
-        content = {name: event[name] for name in _DETAILS[kind] if event.get(name) is not None}
-    elif kind == "attribute":
+    if kind == "attribute":
         content = {"name": clean_text(event["name"]), "value": event["value"]}
     elif kind == "merge":
         other = event["merged_into"]

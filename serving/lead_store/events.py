@@ -9,11 +9,16 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from serving.decision_log.database import DriverStatement, ListStatement
-from serving.decision_log.erasure import erased_since, lock_against_erasure, lock_against_records
+from serving.decision_log.erasure import (
+    erased_since,
+    lock_against_erasure,
+    lock_against_records,
+    refuse_late_record,
+)
 from serving.decision_log.lead_events import forgotten_leads, take_in_again
 from serving.decision_log.score_queue import queue_accounts, queue_leads
 from serving.decision_log.statements import erase
-from serving.lead_store.records import BY_REST, CONSENTED, REFUSED
+from serving.lead_store.records import BY_REST, CONSENTED, REFUSED, lead_ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -65,12 +70,25 @@ def add_events(
     forgotten = _forgotten(connection, rows, consents, tenant, received_at)
     # Nearly always all of them are new, and to ask first would take half as long again.
     is_new = [not forgotten or row.content == REFUSED or forgotten.isdisjoint(row.lead_ids) for row in rows]
-    new = list(compress(rows, is_new))
-    with connection.begin_nested() as attempt:
-        if _insert(connection, new, tenant, received_at) == sum(row.content != REFUSED for row in new):
-            return ["accepted" if each else "forgotten" for each in is_new]
-        attempt.rollback()
+    new = list(compress(rows, is_new)) if forgotten else rows
+    _BEGIN_ATTEMPT.execute(connection, ())
+    if _insert(connection, new, tenant, received_at) == len(new) - _count_refusals(new, consents):
+        _END_ATTEMPT.execute(connection, ())
+        return ["accepted" if each else "forgotten" for each in is_new]
+    _UNDO_ATTEMPT.execute(connection, ())
+    _END_ATTEMPT.execute(connection, ())
     return _add_unknown(connection, rows, forgotten, tenant, received_at)
+
+
+# As SQLAlchemy's own savepoint, for a fifth of what that costs.
+_BEGIN_ATTEMPT, _UNDO_ATTEMPT, _END_ATTEMPT = (
+    DriverStatement(f"{words} adding_events")
+    for words in ("SAVEPOINT", "ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT")
+)
+
+
+def _count_refusals(rows: Sequence[EventRow], consents: Sequence[EventRow]) -> int:
+    return sum(row.content == REFUSED for row in rows) if consents else 0
 
 
 def _insert(connection: Connection, rows: Iterable[EventRow], tenant: str, received_at: float) -> int:
@@ -81,7 +99,7 @@ def _insert(connection: Connection, rows: Iterable[EventRow], tenant: str, recei
     values = [(tenant, *row, arrival, BY_REST) for row in ordered]
     added = ADD_EVENTS.execute_many(connection, values) if values else 0
     if added:
-        queue_leads(connection, {lead_id for row in ordered for lead_id in row.lead_ids}, tenant)
+        queue_leads(connection, lead_ids_of(ordered), tenant)
         queue_accounts(connection, (row.subject for row in ordered if row.kind == "account"), tenant)
     return added
 
@@ -143,7 +161,10 @@ def _forgotten(
     received_at: float,
 ) -> set[str]:
     """The leads whose events are not taken in, after what ``consents`` say; whoever refuses is erased."""
-    leads = {lead_id for row in rows for lead_id in row.lead_ids}
+    refuse_late_record(received_at)
+    if not consents and not _ANYBODY_GONE.execute(connection, ()).scalar_one():
+        return set()
+    leads = lead_ids_of(rows)
     erased = {
         lead_id for _, lead_id in erased_since(connection, ((tenant, each) for each in leads), received_at)
     }
@@ -152,6 +173,13 @@ def _forgotten(
         _settle_consents(connection, consents, tenant, forgotten)
         forgotten = forgotten_leads(connection, leads, tenant)
     return erased | set(forgotten)
+
+
+# Nearly always nobody is.
+_ANYBODY_GONE = DriverStatement(
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM erased_leads) OR EXISTS (SELECT 1 FROM forgotten_leads) "
+    "THEN 1 ELSE 0 END"
+)
 
 
 def _settle_consents(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EventKind = Literal["lead", "touchpoint", "transition", "attribute", "account", "merge", "consent"]
 EventStatus = Literal["accepted", "duplicate", "key_conflict", "forgotten"]
@@ -44,3 +47,16 @@ class EventRow(NamedTuple):
         if self.kind == "account":
             return ()
         return (self.subject, self.other) if self.kind == "merge" and self.other else (self.subject,)
+
+
+def lead_ids_of(rows: Sequence[EventRow]) -> set[str]:
+    """The leads that some events tell of.
+
+    >>> merge = EventRow("1", "merge", "a", "b", None, 7, "{}")
+    >>> account = EventRow("2", "account", "c", None, None, 7, "{}")
+    >>> sorted(lead_ids_of([merge, account]))
+    ['a', 'b']
+    """
+    # ``lead_ids`` of each would take longer than to sort them.
+    ids = {row[2] for row in rows if row[1] != "account"}
+    return ids.union(row[3] for row in rows if row[1] == "merge" and row[3])

@@ -85,6 +85,25 @@ def test_leads_that_were_merged_in_a_circle_stay_what_they_were(log):
     assert len(stored(log, "b").lead("b").events["touchpoint"]) == 1
 
 
+def test_an_event_that_is_known_undoes_nothing_of_a_request_before_it_in_the_same_transaction(log):
+    events = [[lead("a")], [lead("a"), lead("b")], [lead("b"), lead("a", created_at=6), lead("c")]]
+    with log.begin() as connection:
+        statuses = [
+            add_events(connection, [parse_event(each, 100) for each in some], "", LATER) for some in events
+        ]
+    assert statuses == [
+        ["accepted"],
+        ["duplicate", "accepted"],
+        ["duplicate", "key_conflict", "accepted"],
+    ]
+    assert stored(log, "a", "b", "c").versions.keys() == {"a", "b", "c"}
+
+
+def test_an_event_of_somebody_forgotten_is_turned_away_among_others_without_any_word_of_consent(log):
+    store(log, {"id": "c", "type": "consent", "lead_id": "a", "consent": False, "known_at": 9})
+    assert store(log, visit("a", "a1"), visit("b", "b1")) == ["forgotten", "accepted"]
+
+
 @pytest.mark.parametrize("kind", ["visit", "form"])
 def test_of_two_workers_that_store_an_id_at_once_the_second_is_told_what_is_there(place, kind):
     logs = [writing(open_log(place)) for _ in range(2)]
