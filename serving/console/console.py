@@ -156,7 +156,7 @@ def idle_seconds(environment: Mapping[str, str]) -> int:
 
 
 def _person_of(key: ApiKey) -> Person | None:
-    return None if key.role is None else Person(key.name, key.role, key.tenant)
+    return None if key.role is None else Person(key.name, key.role, key.tenant, models=key.models)
 
 
 def _find_provider(settings: OidcSettings | None) -> IdentityProvider | None:

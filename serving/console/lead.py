@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from serving.console.lead_rows import RowWriter
     from serving.console.pages import Visit
     from serving.console.score_path import ScorePath
+    from serving.current_scores.records import CurrentScore
     from serving.decision_log.records import NewDecision
     from serving.lead_store.async_store import KnownLeads
     from serving.schemas import LeadResponse, TimelineEvent
@@ -129,6 +130,7 @@ async def lead_page(visit: Visit) -> Response:
         writer=writer,
         view=view,
         result=result,
+        by_models=await _by_other_models(visit, lead_id),
         question=question_in_words(scorer.model.card.label, writer),
         is_withheld=result.probability is None,
         chart=path_chart(view.path),
@@ -152,6 +154,17 @@ async def lead_page(visit: Visit) -> Response:
         is_dormant=current is not None and current.state == "dormant",
         is_closed=current is not None and current.state == "closed",
     )
+
+
+async def _by_other_models(visit: Visit, lead_id: str) -> list[CurrentScore]:
+    """What the other models of the service that the visitor may ask say of a lead."""
+    _, scores = require_lists(visit)
+    current = await scores.by_named_models(lead_id, visit.visitor.tenant)
+    return [
+        each
+        for each in current
+        if each.model in visit.service.models and visit.visitor.sees_model(each.model)
+    ]
 
 
 def _view(

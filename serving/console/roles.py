@@ -29,12 +29,14 @@ class Person:
         role: What they are to the console.
         tenant: The label whose leads alone they see; "" where they are bound to none.
         by_key: Whether they signed in with a key, and ``name`` is the key's.
+        models: The models whose scores alone they see, by their names; none means all.
     """
 
     name: str
     role: Role
     tenant: str = ""
     by_key: bool = True
+    models: tuple[str, ...] = ()
 
     @property
     def log_name(self) -> str | None:
@@ -50,3 +52,11 @@ class Person:
         False
         """
         return permission in _PERMISSIONS[self.role]
+
+    def sees_model(self, name: str) -> bool:
+        """Whether their key may ask the model.
+
+        >>> Person("ada", "sales", models=("default",)).sees_model("renewal")
+        False
+        """
+        return not self.models or name in self.models

@@ -51,6 +51,12 @@ class CurrentScores:
         """The current score of a lead by a model; None where the store has none of it."""
         return await self._read(lambda connection: find_score(connection, lead_id, tenant, model))
 
+    async def by_named_models(self, lead_id: str, tenant: str = "") -> tuple[CurrentScore, ...]:
+        """The current scores of a lead by all models but the default one, by the models' names."""
+        own = (NAMED_SCORES.c.lead_id == lead_id, NAMED_SCORES.c.tenant == tenant)
+        query = select(*_columns(NAMED_SCORES)).where(*own).order_by(NAMED_SCORES.c.model)
+        return await self._read(lambda connection: _scores(connection, query))
+
     async def page(
         self,
         wanted: ScoreFilter | None = None,

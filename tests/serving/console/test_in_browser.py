@@ -14,7 +14,7 @@ from features.clock import DAY
 from serving.decision_log.settings import LogSettings
 from serving.middleware.api_keys import create_key
 from serving.server import run_service
-from serving.settings import ServiceSettings
+from serving.settings import NamedModel, ServiceSettings
 
 pytestmark = MARKS
 NASTY = """<script>window.x=1</script>"'><img src=x onerror=window.x=2>"""
@@ -51,7 +51,12 @@ def service(model_folder, tmp_path_factory):
     admin, crm = create_key(keys, "ada", [], role="admin"), create_key(keys, "crm", ["events"])
     leads = [lead_events(0, NASTY, NASTY), lead_events(1, LONG, LONG)]
     leads += [lead_events(number, f"Lead {number}", "demo") for number in range(2, 30)]
-    settings = ServiceSettings(str(model_folder), keys=keys, log=LogSettings(str(folder / "decisions.db")))
+    settings = ServiceSettings(
+        str(model_folder),
+        keys=keys,
+        log=LogSettings(str(folder / "decisions.db")),
+        also=(NamedModel("renewal", str(model_folder)),),
+    )
     with (folder / "log").open("wb") as log, run_service(settings, log=log) as running:
         events = [each for lead in leads for each in lead]
         headers = {"Authorization": f"Bearer {crm}"}
@@ -80,6 +85,10 @@ def session(service, browser):
     page.wait_for_url(f"{url}/console")
     deadline = time.monotonic() + 60
     while "30 open leads" not in page.inner_text("main"):
+        assert time.monotonic() < deadline
+        page.reload()
+    page.goto(f"{url}/console/leads/lead%200")
+    while not page.locator("#by-models").count():
         assert time.monotonic() < deadline
         page.reload()
     yield context.storage_state()
