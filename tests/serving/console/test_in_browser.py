@@ -88,6 +88,7 @@ def session(service, browser):
         assert time.monotonic() < deadline
         page.reload()
     page.goto(f"{url}/console/leads/lead%200")
+    deadline = time.monotonic() + 60
     while not page.locator("#by-models").count():
         assert time.monotonic() < deadline
         page.reload()
