@@ -1,7 +1,7 @@
 """Features of many snapshots at once, in the frame library of the history.
 
-Narwhals translates the specs into expressions for Polars (the default), pandas, DuckDB and PySpark. Values are
-integers until one last cast to Float64: the only arithmetic on which engines agree to the bit.
+Narwhals translates the specs into expressions for Polars (the default), pandas, DuckDB and PySpark. Values
+are integers until one last cast to Float64: the only arithmetic on which engines agree to the bit.
 """
 
 from __future__ import annotations
