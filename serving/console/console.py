@@ -15,7 +15,7 @@ from serving.decision_log.settings import LogUnavailable
 from serving.middleware.api_keys import ApiKeyStore, parse_role
 from serving.middleware.authentication import GUESSES
 from serving.middleware.rate_limit import shared_limiter
-from serving.settings import SettingsError
+from serving.settings import DEFAULT_MODEL, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,7 +156,10 @@ def idle_seconds(environment: Mapping[str, str]) -> int:
 
 
 def _person_of(key: ApiKey) -> Person | None:
-    return None if key.role is None else Person(key.name, key.role, key.tenant, models=key.models)
+    # Lists, scores and decisions of the console are those of the default model.
+    if key.role is None or not key.may_ask(DEFAULT_MODEL):
+        return None
+    return Person(key.name, key.role, key.tenant, models=key.models)
 
 
 def _find_provider(settings: OidcSettings | None) -> IdentityProvider | None:

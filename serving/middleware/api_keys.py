@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from features.clock import DAY
+from serving.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -65,6 +66,14 @@ class ApiKey:
         """Whether the key has not expired."""
         return self.expires_at is None or now < self.expires_at
 
+    def may_ask(self, model: str) -> bool:
+        """Whether the key may ask a model, by its name.
+
+        >>> ApiKey("crm", "", ("score",), 0, models=("renewal",)).may_ask("default")
+        False
+        """
+        return not self.models or model in self.models
+
     def in_words(self) -> str:
         """One line with name, scopes, role, tenant and dates."""
         until = "for good" if self.expires_at is None else f"until {_day(self.expires_at)}"
@@ -106,7 +115,7 @@ def create_key(  # noqa: PLR0913  # a key is what these say
         project: The project that a new file belongs to. Default: none.
         role: One of ``ROLES``, for a person who signs in to the console. Default: none.
         models: The models of the service that the key may ask, "default" for the one without a name. Default:
-            none, and the key may ask any.
+            none, and the key may ask any. With a role the default one is among them.
 
     Returns:
         The token; only its hash is kept, so it cannot be shown again.
@@ -123,6 +132,10 @@ def create_key(  # noqa: PLR0913  # a key is what these say
         _check_label("a tenant", tenant)
     for model in models:
         _check_label("a model", model)
+    if role and models and DEFAULT_MODEL not in models:
+        also = f"give {name} that one, too (--model {DEFAULT_MODEL}), or no role"
+        msg = f"the console shows the default model: {also}"
+        raise KeysError(msg)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _locked(file):
         known = _read(file, project) if file.exists() else _KeyFile(project=project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from contextlib import ExitStack
@@ -29,6 +30,7 @@ def service(by_hand, tmp_path_factory):
     with ExitStack() as stack:
         browser = start_console(models, folder, stack, **named)
         file = folder / "keys.json"
+        browser.key_file = file
         browser.keys = {
             "all": create_key(file, "all", [], role="admin"),
             "one": create_key(file, "one", [], role="sales", models=["default", "upsell"]),
@@ -77,3 +79,16 @@ def test_a_lead_has_its_score_by_each_other_model(service, lang, title):
 
 def test_a_key_that_may_ask_some_models_sees_the_scores_of_no_other(service):
     assert models_shown(visit(service, "one", "en")).keys() == {"upsell"}
+
+
+def test_a_key_that_may_not_ask_the_default_model_opens_no_console(service):
+    # As a file that was written by hand, or by a release that created such keys, may have it.
+    content = json.loads(service.key_file.read_text())
+    token = create_key(service.key_file, "two", [], role="sales", models=["default", "renewal"])
+    added = json.loads(service.key_file.read_text())["keys"][-1] | {"models": ["renewal"]}
+    service.key_file.write_text(json.dumps(content | {"keys": [*content["keys"], added]}))
+    service.client.cookies.clear()
+    service.client.headers["accept-language"] = "en"
+    answer = service.sign_in(token)
+    assert "This key opens no console" in answer.text
+    assert "ada" not in service.get("/console/leads/ada").text
