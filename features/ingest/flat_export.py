@@ -35,7 +35,15 @@ from features.ingest.timestamps import is_placeholder
 from features.ingest.total_rows import reject_totals
 from features.messages import Message
 from features.number_marks import MarkEvidence, NumberMarks, collect_mark_evidence, has_groups
-from features.parsing import MISSING, TRUE, has_fractions, has_lost_digits, parse_categories, strip_missing
+from features.parsing import (
+    MISSING,
+    TRUE,
+    has_fractions,
+    has_lost_digits,
+    parse_categories,
+    parse_numbers,
+    strip_missing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -164,7 +172,10 @@ def read_flat(
             *words.notices((role.column for role in typed.roles if role.role == "category"), "flat"),
             *_leak_notices(rows.frame, typed.roles, mapping),
             *id_notices(raw, mapping.id),
-            *filter(None, [order_notice, _months_notice(rows.frame, mapping)]),
+            *filter(
+                None,
+                [order_notice, _months_notice(rows.frame, mapping), _numbers_notice(rows.frame, mapping)],
+            ),
             *_blank_notice(mapping, blank),
             *typed.notices,
             *dates.notices,
@@ -228,6 +239,36 @@ def _months_notice(frame: pl.DataFrame, mapping: FlatMapping) -> str:
     if mapping.time is None or mapping.time_format is not None or not has_months_alone(frame[mapping.time]):
         return ""
     return months_notice(frame[mapping.time])
+
+
+def _numbers_notice(frame: pl.DataFrame, mapping: FlatMapping) -> str:
+    """What to say of a column of numbers that are moments, as programs and spreadsheets write them."""
+    if mapping.time is None or mapping.time_format is not None or is_dated(cells := frame[mapping.time]):
+        return ""
+    numbers = parse_numbers(cells).drop_nulls()
+    for time_format, (first, last, words) in _MOMENTS.items():
+        is_whole = time_format == "excel" or bool((numbers == numbers.floor()).all())
+        if len(numbers) and is_whole and numbers.is_between(first, last).all():
+            remedy = (
+                "export dates"
+                if time_format == "excel"
+                else f'say so with time_format = "{time_format}" in [flat] of leadloop.toml'
+            )
+            such = f"numbers such as {cells.drop_nulls()[0]}, perhaps {words}"
+            return (
+                f"time column {mapping.time!r} holds {such}: rows are ordered by them, but nothing is known "
+                f"of their dates; {remedy}"
+            )
+    return ""
+
+
+# What may be written as a number, from about 1990 to 2099. Excel's days alone have fractions.
+_MOMENTS = {
+    "epoch_s": (631_152_000, 4_102_444_800, "seconds since 1970"),
+    "epoch_ms": (631_152_000_000, 4_102_444_800_000, "milliseconds since 1970"),
+    "%Y%m%d": (19_900_101, 20_991_231, "days written as 20240229"),
+    "excel": (32_874, 73_050, "Excel's days"),
+}
 
 
 _NEARLY_ALL, _HARDLY_ANY = 0.95, 0.05

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -309,3 +311,47 @@ def test_a_deal_that_is_still_open_is_no_failure_unless_it_is_said(pair):
     with pytest.raises(SourceError, match="still open is no failure"):
         parse_outcome(column)
     assert parse_outcome(column, won, [open_deal]).to_list() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "words", "remedy"),
+    [
+        ([1_672_668_000 + 90_000 * n for n in range(40)], "seconds since 1970", "epoch_s"),
+        ([1000 * (1_672_668_000 + 90_000 * n) for n in range(40)], "milliseconds since 1970", "epoch_ms"),
+        ([20_230_101 + n % 28 for n in range(40)], "days written as 20240229", "%Y%m%d"),
+    ],
+)
+def test_a_time_column_of_numbers_that_are_dates_is_told_and_read_once_that_is_said(
+    tmp_path, cells, words, remedy
+):
+    path = tmp_path / "leads.csv"
+    rows = [f"{n},{cell},{'yes' if n % 3 else 'no'}" for n, cell in enumerate(cells)]
+    path.write_text("\n".join(["id,when,won", *rows]))
+    mapping = FlatMapping(id="id", label="won", time="when")
+    silent = read_flat(path, mapping)
+    (notice,) = (each for each in silent.notices if "holds numbers such as" in each)
+    assert f"perhaps {words}: rows are ordered by them" in notice
+    assert f'time_format = "{remedy}"' in notice
+    said = read_flat(path, replace(mapping, time_format=TimeFormat(remedy)))
+    assert said.dated
+    assert not any("holds numbers" in each for each in said.notices)
+    years = pl.from_epoch(said.order).dt.year().unique().to_list()
+    assert years == [2023]
+
+
+@pytest.mark.parametrize("cells", [range(1, 41), range(100_000, 100_040), [0.5 * n for n in range(40)]])
+def test_numbers_that_are_no_dates_put_rows_in_order_without_a_word(tmp_path, cells):
+    path = tmp_path / "leads.csv"
+    rows = [f"{n},{cell},{'yes' if n % 3 else 'no'}" for n, cell in enumerate(cells)]
+    path.write_text("\n".join(["id,when,won", *rows]))
+    export = read_flat(path, FlatMapping(id="id", label="won", time="when"))
+    assert not any("holds numbers" in each for each in export.notices)
+
+
+def test_the_days_of_a_spreadsheet_are_told(tmp_path):
+    path = tmp_path / "leads.csv"
+    rows = [f"{n},{45_000.25 + n},{'yes' if n % 3 else 'no'}" for n in range(40)]
+    path.write_text("\n".join(["id,when,won", *rows]))
+    (notice,) = (n for n in read_flat(path, FlatMapping(id="id", label="won", time="when")).notices)
+    assert "holds numbers such as 45000.25, perhaps Excel's days" in notice
+    assert notice.endswith("export dates")
