@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from features.parsing import clean_text
+from features.ingest.similar_words import fold_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +38,7 @@ def find_unusual_values(model: ConversionModel, rows: pl.DataFrame, insufficient
 
     Returns:
         ``feature``, ``value`` (null where the lead has none, and for numbers), ``known`` (the value of the
-        training that differs in nothing but capitals, blanks and punctuation; null without one) and how many
+        training that ``fold_words`` makes the same; null without one) and how many
         ``leads``, the most first.
     """
     doubtful = rows.filter(insufficient.is_in(["unseen_value", "outside_range"]))
@@ -55,18 +54,15 @@ def find_unusual_values(model: ConversionModel, rows: pl.DataFrame, insufficient
         if support.other is None:
             counts.append((support.feature, None, None, int(unusual.sum())))
             continue
-        known = {_fold(str(level)): str(level) for level in reversed(encodings[support.feature].levels)}
-        values = doubtful[support.feature].filter(pl.Series(unusual)).cast(pl.String)
+        levels = pl.Series(map(str, encodings[support.feature].levels), dtype=pl.String)
+        known = dict(zip(fold_words(levels).reverse(), levels.reverse(), strict=True))
+        values = doubtful[support.feature].filter(pl.Series(unusual)).cast(pl.String).alias("value")
+        found = values.value_counts(name="leads")
         counts += [
-            (support.feature, value, known.get(_fold(value or "")), leads)
-            for value, leads in values.value_counts(name="leads").iter_rows()
+            (support.feature, value, known.get(folded), leads)
+            for (value, leads), folded in zip(found.iter_rows(), fold_words(found["value"]), strict=True)
         ]
     return pl.DataFrame(counts, schema=_SCHEMA, orient="row").sort("leads", descending=True)
-
-
-def _fold(value: str) -> str:
-    """What is left of a value without capitals, blanks and punctuation."""
-    return re.sub(r"[\W_]", "", clean_text(value).casefold())
 
 
 @dataclass

@@ -10,6 +10,7 @@ import polars as pl
 from features.ingest.column_extractions import find_extractions, known_extractions
 from features.ingest.column_roles import ColumnRole, cast_column, declared_role, infer_role
 from features.ingest.personal_columns import personal_notices
+from features.ingest.similar_words import similar_word_notices
 from features.messages import Message
 from features.number_marks import NumberMarks, collect_mark_evidence, find_missing_word, is_missing_word
 from features.parsing import has_single_group
@@ -80,7 +81,8 @@ def read_attributes(
     if reading.extractions is None:
         roles = infer_roles(free, reading.roles, decimal)
         extracted = find_extractions(free, roles, reading.extract)
-        extracted = replace(extracted, notices=(*extracted.notices, *personal_notices(roles)))
+        notices = (*personal_notices(roles), *similar_word_notices(free, roles))
+        extracted = replace(extracted, notices=(*extracted.notices, *notices))
     else:
         # A column that a model only reads something out of is no attribute itself.
         only = {each.column for each in reading.extractions} - reading.roles.keys()
