@@ -24,7 +24,7 @@ from features.parsing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from features.parsing import Decimal
 
@@ -70,6 +70,9 @@ class NumberMarks:
         )
 
 
+UNKNOWN_MARKS = NumberMarks()
+
+
 @dataclass(frozen=True, slots=True)
 class MarkEvidence:
     """What some values of a column say on the marks: evidence of several batches adds up with ``|``.
@@ -111,6 +114,17 @@ class MarkEvidence:
         """Whether nothing but custom says that a point before three digits marks decimals."""
         return "." in self.doubtful and not {"."} & (self.thousands | self.decimals) and not self.long_whole
 
+    def settled_by(self, table: NumberMarks) -> NumberMarks:
+        """What the values settle, and what the other columns of their ``table`` do where these leave it open.
+
+        Whole numbers below a thousand stand beside one group of three digits, and none above it: as columns
+        look in which thousands are separated. That the table separates thousands with the same mark says so.
+        """
+        open_mark = table.thousands in self.doubtful and not self.marks.is_settled(table.thousands)
+        if open_mark and self.whole and not self.long_whole:
+            return self.marks.completed_by(NumberMarks(thousands=table.thousands))
+        return self.marks
+
     def expected(self, decimal: Decimal) -> NumberMarks:
         """What the values settle; else a point marks decimals where nothing speaks for thousands.
 
@@ -127,9 +141,9 @@ def collect_mark_evidence(column: pl.Series) -> MarkEvidence:
     """What the values of a column say on the marks in its numbers; what its pieces say adds up to it.
 
     >>> collect_mark_evidence(pl.Series(["12.500", "1.250.000"])).marks
-    NumberMarks(thousands='.', decimal='')
+    NumberMarks(thousands='.', decimal='', missing='')
     >>> collect_mark_evidence(pl.Series(["12.500", "0,95"])).marks
-    NumberMarks(thousands='', decimal=',')
+    NumberMarks(thousands='', decimal=',', missing='')
     """
     if column.dtype != pl.String:
         fractions = column.dtype.is_float() and bool((column != column.floor()).any())
@@ -153,6 +167,39 @@ def collect_mark_evidence(column: pl.Series) -> MarkEvidence:
         long_whole=long_whole,
     )
 
+
+def find_table_marks(columns: Iterable[pl.Series]) -> NumberMarks:
+    """What the marks in numbers mean in a table: as all of its columns of numbers say that settle them.
+
+    >>> sizes, sums = pl.Series("size", ["950", "1.250"]), pl.Series("sum", ["1.234,50", "12,00"])
+    >>> find_table_marks([sizes, sums])
+    NumberMarks(thousands='.', decimal=',', missing='')
+    >>> find_table_marks([sizes, sums, pl.Series("rate", ["0.5", "0.25"])])
+    NumberMarks(thousands='', decimal='', missing='')
+    """
+    settled = [
+        marks
+        for column in columns
+        if column.dtype == pl.String
+        for marks in [collect_mark_evidence(column).marks]
+        if (marks.thousands or marks.decimal) and _are_numbers(column.drop_nulls(), marks)
+    ]
+    thousands = {marks.thousands for marks in settled if marks.thousands}
+    decimals = {marks.decimal for marks in settled if marks.decimal}
+    # One that some columns have between thousands and others before decimals means nothing by itself.
+    if len(thousands) > 1 or len(decimals) > 1 or thousands & decimals:
+        return NumberMarks()
+    decimal = next(iter(decimals), "")
+    return NumberMarks(next(iter(thousands), _OTHER.get(decimal, "")), decimal)  # type: ignore[arg-type]
+
+
+def _are_numbers(known: pl.Series, marks: NumberMarks) -> bool:
+    """Whether nearly all values are numbers by these marks."""
+    numbers = parse_amounts(settle_groups(known, marks), _decimal_of(marks))
+    return len(numbers) - numbers.null_count() >= _NEARLY_ALL * len(numbers) > 0
+
+
+_NEARLY_ALL = 0.99
 
 # India counts in groups of two above the first thousand: 12,34,567.
 _LAKHS = r"^[+-]?[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?$"

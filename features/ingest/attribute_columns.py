@@ -12,7 +12,14 @@ from features.ingest.column_roles import ColumnRole, cast_column, declared_role,
 from features.ingest.personal_columns import personal_notices
 from features.ingest.similar_words import similar_word_notices
 from features.messages import Message
-from features.number_marks import NumberMarks, collect_mark_evidence, find_missing_word, is_missing_word
+from features.number_marks import (
+    UNKNOWN_MARKS,
+    NumberMarks,
+    collect_mark_evidence,
+    find_missing_word,
+    find_table_marks,
+    is_missing_word,
+)
 from features.parsing import has_single_group
 
 if TYPE_CHECKING:
@@ -78,8 +85,10 @@ def read_attributes(
     rows: ValidatedRows, free: pl.DataFrame, reading: AttributeReading, decimal: Decimal
 ) -> AttributeColumns:
     """The ``free`` columns of ``rows`` typed, with what is read out of them behind them."""
+    # A model has learned already what the marks in its columns mean.
+    table = find_table_marks(free) if reading.extractions is None else UNKNOWN_MARKS
     if reading.extractions is None:
-        roles = infer_roles(free, reading.roles, decimal)
+        roles = infer_roles(free, reading.roles, decimal, table)
         extracted = find_extractions(free, roles, reading.extract)
         notices = (*personal_notices(roles), *similar_word_notices(free, roles))
         extracted = replace(extracted, notices=(*extracted.notices, *notices))
@@ -90,7 +99,7 @@ def read_attributes(
         present = (each for each in reading.extractions if each.column in free.columns)
         extracted = known_extractions(present, roles := infer_roles(attributes, reading.roles, decimal))
     own = extracted.roles[: len(roles)]
-    typed = cast_columns(rows, own, decimal, reading.marks, settled=reading.settled)
+    typed = cast_columns(rows, own, decimal, reading.marks, settled=reading.settled, table=table)
     return replace(
         typed,
         columns=(*typed.columns, *extracted.columns(free)),
@@ -100,19 +109,18 @@ def read_attributes(
 
 
 def infer_roles(
-    columns: Iterable[pl.Series], declared: Mapping[str, Role], decimal: Decimal
+    columns: Iterable[pl.Series],
+    declared: Mapping[str, Role],
+    decimal: Decimal,
+    table: NumberMarks = UNKNOWN_MARKS,
 ) -> tuple[ColumnRole, ...]:
     """The role of each column: the one ``declared`` for it, else the one inferred from its values."""
     return tuple(
         declared_role(column, declared[column.name])
         if column.name in declared.keys() - RESERVED
-        else _infer_free_role(column, decimal)
+        else exclude_reserved(infer_role(column, decimal, table))
         for column in columns
     )
-
-
-def _infer_free_role(column: pl.Series, decimal: Decimal) -> ColumnRole:
-    return exclude_reserved(infer_role(column, decimal))
 
 
 def exclude_reserved(role: ColumnRole) -> ColumnRole:
@@ -122,19 +130,20 @@ def exclude_reserved(role: ColumnRole) -> ColumnRole:
     return replace(role, role="identifier", reason=Message("columns.reserved"))
 
 
-def cast_columns(
+def cast_columns(  # noqa: PLR0913 - what is known of the marks, and where from
     rows: ValidatedRows,
     roles: tuple[ColumnRole, ...],
     decimal: Decimal,
     known_marks: Mapping[str, NumberMarks] | None = None,
     *,
     settled: bool = False,
+    table: NumberMarks = UNKNOWN_MARKS,
 ) -> AttributeColumns:
     """The columns of ``rows`` cast to their roles; a cell that cannot be read is null and flagged.
 
     What a column itself does not settle about its marks, ``known_marks`` of the data before it may; a column
     that stands there is read as it was then, or not at all. Where they are ``settled`` already, as for the
-    batches of a file, the column is not asked.
+    batches of a file, the column is not asked. Of new columns the others of their ``table`` are asked, too.
     """
     columns, marks = [], {}
     for role in roles:
@@ -143,19 +152,22 @@ def cast_columns(
             if role.role == "number" and settled:
                 marks[role.column] = (known_marks or {}).get(role.column, NumberMarks())
             elif role.role == "number":
-                marks[role.column] = _column_marks(column, decimal, known_marks)
+                marks[role.column] = _column_marks(column, decimal, known_marks, table)
             columns.append(cast_column(column, role.role, decimal, marks.get(role.column)))
             rows = _flag_unreadable(rows, column, columns[-1], role, marks.get(role.column))
     return AttributeColumns(rows, tuple(columns), roles, marks)
 
 
 def _column_marks(
-    column: pl.Series, decimal: Decimal, known_marks: Mapping[str, NumberMarks] | None
+    column: pl.Series, decimal: Decimal, known_marks: Mapping[str, NumberMarks] | None, table: NumberMarks
 ) -> NumberMarks:
     """The marks of a column that is there as a whole; its word for nothing, unless a model knows of one."""
-    marks = settle_marks(collect_mark_evidence(column), column.name, decimal, known_marks)
+    evidence = collect_mark_evidence(column)
+    marks = settle_marks(evidence, column.name, decimal, known_marks)
     if column.name in (known_marks or {}):
         return marks
+    by_table = evidence.settled_by(table)
+    marks = by_table if by_table != evidence.marks else marks
     return replace(marks, missing=find_missing_word(column.drop_nulls()))
 
 

@@ -12,7 +12,7 @@ from features.ingest.code_columns import find_code_role
 from features.ingest.personal_columns import find_personal_reason
 from features.ingest.timestamps import detect_format, is_day_month_ambiguous
 from features.messages import Message, join_items
-from features.number_marks import collect_mark_evidence, find_missing_word, settle_groups
+from features.number_marks import UNKNOWN_MARKS, collect_mark_evidence, find_missing_word, settle_groups
 from features.parsing import (
     FALSE,
     TRUE,
@@ -49,7 +49,9 @@ DOUBTFUL = Message("columns.doubtful_numbers")
 _LIKE_NUMBERS = frozenset(
     {DOUBTFUL.key, "columns.mixed_units", "columns.mostly_numbers", "columns.numbers_with_units"}
 )
-_READ_WITH_CARE = frozenset({"columns.expected_decimals", "columns.numbers_and_word"})
+_READ_WITH_CARE = frozenset(
+    {"columns.expected_decimals", "columns.numbers_and_word", "columns.thousands_of_table"}
+)
 _MAJORITY = 0.5
 _MAX_CHARACTERS = 40
 
@@ -99,8 +101,13 @@ def is_read_with_care(reason: Message) -> bool:
     return reason.key in _READ_WITH_CARE
 
 
-def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
+def infer_role(column: pl.Series, decimal: Decimal = ".", table: NumberMarks = UNKNOWN_MARKS) -> ColumnRole:
     """Infer the role of a column whose missing values are null already.
+
+    Args:
+        column: The column.
+        decimal: The mark before decimals that its file is expected to have.
+        table: What the marks in numbers mean in the other columns of its table. Default: that is not known.
 
     >>> infer_role(pl.Series("visits", ["0", "3", None, "1.5"])).role
     'number'
@@ -109,7 +116,7 @@ def infer_role(column: pl.Series, decimal: Decimal = ".") -> ColumnRole:
     """
     known = column.drop_nulls()
     distinct = 0 if known.dtype == pl.Object else known.n_unique()
-    role, reason = _classify(known, distinct, decimal)
+    role, reason = _classify(known, distinct, decimal, table)
     if role == "number" and _is_zero_or_one(known, distinct):
         role, reason = "flag", Message("columns.zero_and_one")
     if role in _WORDY and (personal := find_personal_reason(known)):
@@ -139,17 +146,20 @@ def declared_role(column: pl.Series, role: Role) -> ColumnRole:
     return ColumnRole(column.name, role, reason, known.n_unique(), missing, "user")
 
 
-def _classify(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
+def _classify(known: pl.Series, distinct: int, decimal: Decimal, table: NumberMarks) -> tuple[Role, Message]:
     if known.is_empty():
         return "empty", Message("columns.no_value")
-    return _text_role(known, distinct, decimal) if known.dtype == pl.String else _typed_role(known, distinct)
+    if known.dtype != pl.String:
+        return _typed_role(known, distinct)
+    return _text_role(known, distinct, decimal, table)
 
 
-def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role, Message]:
+def _text_role(known: pl.Series, distinct: int, decimal: Decimal, table: NumberMarks) -> tuple[Role, Message]:
     if known.str.contains("^0[0-9]").any() and known.str.contains("^[0-9]+$").all():
         return _word_role(known, distinct, Message("columns.leading_zeros"))
     evidence = collect_mark_evidence(known)
-    marks = evidence.expected(decimal)
+    by_table = evidence.settled_by(table)
+    marks = by_table if by_table != evidence.marks else evidence.expected(decimal)
     values, word = _without_missing_word(known)
     share = float(cast_column(values, "number", decimal, marks).is_not_null().mean())  # type: ignore[arg-type]
     doubt = share < NUMBER_SHARE and (is_separated(known) or is_mostly_doubtful(known, share))
@@ -161,6 +171,8 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal) -> tuple[Role,
             reason = Message("columns.numbers_and_word", word=word, cells=len(known) - len(values))
         else:
             reason = _number_reason(share, is_custom=is_custom)
+        if by_table != evidence.marks and not word:
+            reason = Message("columns.thousands_of_table", mark=table.thousands)
         return "number", reason
     if _has_both_flags(known):
         return "flag", Message("columns.yes_and_no")

@@ -180,6 +180,61 @@ def test_training_remembers_what_the_marks_were(tmp_path):
     assert read_flat(path, FlatMapping(id="id", label="won")).marks == {"size": NumberMarks(thousands=".")}
 
 
+def exported(sizes, sums, separator=";"):
+    """A file of whole numbers beside sums that say what the marks mean."""
+    rows = zip(sizes * 20, sums * 20, strict=True)
+    lines = [
+        f'{n}{separator}"{a}"{separator}"{b}"{separator}{"yes" if n % 3 else "no"}'
+        for n, (a, b) in enumerate(rows)
+    ]
+    return "\n".join([separator.join(["id", "size", "sum", "won"]), *lines])
+
+
+@pytest.mark.parametrize(
+    ("separator", "sizes", "sums", "mark"),
+    [
+        (";", ["950", "1.250", "12.500"], ["1.234,56", "12,00", "3,5"], "."),
+        (";", ["950", "1.250", "12.500"], ["12,5", "0,25", "3,5"], "."),
+        (",", ["950", "1,250", "12,500"], ["1,234.56", "12.00", "3.5"], ","),
+    ],
+    ids=["German", "German, decimals alone", "English"],
+)
+def test_thousands_are_settled_by_the_other_columns_of_a_table(tmp_path, separator, sizes, sums, mark):
+    path = tmp_path / "leads.csv"
+    path.write_text(exported(sizes, sums, separator), encoding="utf-8")
+    export = read_flat(path, FlatMapping(id="id", label="won"))
+    role = next(each for each in export.roles if each.column == "size")
+    assert (role.role, role.reason.key) == ("number", "columns.thousands_of_table")
+    assert export.leads["size"].to_list() == [950, 1250, 12_500] * 20
+    assert export.marks["size"].thousands == mark
+    assert not len(export.quarantine)
+    # So are a file to score and a request, in which nothing else says it.
+    new = tmp_path / "new.csv"
+    new.write_text(f'id;size\n1;"1{mark}250"\n', encoding="utf-8")
+    columns = FlatColumns({"size": "number"}, "id", marks=export.marks)
+    assert pl.concat(batch.leads for batch in iter_flat_batches(new, columns))["size"].to_list() == [1250]
+    assert as_marked_number(f"1{mark}250", export.marks["size"]) == 1250
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sums"),
+    [
+        (["950", "1.250", "12500"], ["1.234,56", "12,00", "3,5"]),
+        (["48.137", "11.575", "50.110"], ["1.234,56", "12,00", "3,5"]),
+        (["950", "1.250", "12.500"], ["1.5", "0.25", "3.5"]),
+        (["950", "1.250", "12.500"], ["1.234,56", "call 12,00", "none"]),
+        (["950", "1.250", "12.500"], ["7", "8", "9"]),
+    ],
+    ids=["whole numbers without a mark", "no whole number", "points before decimals", "words", "nothing"],
+)
+def test_thousands_that_other_columns_do_not_settle_stay_open(tmp_path, sizes, sums):
+    path = tmp_path / "leads.csv"
+    path.write_text(exported(sizes, sums), encoding="utf-8")
+    export = read_flat(path, FlatMapping(id="id", label="won"))
+    role = next(each for each in export.roles if each.column == "size")
+    assert role.reason.key != "columns.thousands_of_table"
+
+
 WORDS = ["k. A.", "unknown", "(null)", "\\N", "...", "Not Provided"]
 
 

@@ -15,6 +15,7 @@ from features.ingest.outcome_column import parse_outcome, won_and_lost_stages
 from features.ingest.quarantine import MAX_SHARE, SourceError
 from features.ingest.tables import open_table
 from features.ingest.timestamps import TimeFormat, detect_format, parse_known_times
+from features.number_marks import find_table_marks
 from features.parsing import strip_missing
 from features.word_lists import heading_pattern
 from training.config.late_facts import is_overwritten, is_sync_stamp, late_reason
@@ -185,7 +186,8 @@ def profile_table(table: SourceTable) -> FileProfile:
     """Read a table and infer the roles of its columns."""
     reader = open_table(table.place)
     frame = pl.DataFrame([strip_missing(column) for column in reader.read()])
-    roles = tuple(infer_role(column, reader.decimal) for column in frame)
+    marks = find_table_marks(frame)
+    roles = tuple(infer_role(column, reader.decimal, marks) for column in frame)
     return FileProfile(table, frame, roles, reader.decimal)
 
 
