@@ -223,9 +223,19 @@ def test_of_many_columns_that_are_not_used_the_first_are_named_and_the_others_co
 
 
 def test_numbers_that_cannot_be_read_as_such_are_pointed_out(check):
-    code, err, _ = check(of("Size", ["1,250", "3,500", "900"]))
+    # Decimals of another column would say what the commas mean.
+    code, err, _ = check(of("Size", ["1,250", "3,500", "900"]).drop("Noise"))
     assert code == 0
     assert "columns that look like numbers: Size (words: commas or points may separate thousands" in err
+
+
+def test_thousands_that_decimals_of_another_column_settle_are_read_and_told(check):
+    code, err, _ = check(of("Size", ["1,250", "3,500", "900"]))
+    assert code == 0
+    assert (
+        "columns of numbers to look at: Size (numbers; ',' before three digits is read as the mark between"
+        in err
+    )
 
 
 def test_a_word_among_numbers_that_was_taken_as_missing_is_told(check):
