@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.ingest.similar_words import fold_words
+from models.uncertainty import DORMANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,6 @@ _REASONS = {
     "unseen_value": "have a value that training hardly had",
     "outside_range": "have a number outside of the range in training",
     "too_wide": "have an interval as wide as most scores differ",
-    "dormant": "are of leads that are older, or silent for longer, than those in training",
     "no_signal": "are the base rate, as no feature separates the leads",
     "too_few_outcomes": "are withheld, as training had too few conversions",
     "no_account": "lack what colleagues did",
@@ -89,10 +89,13 @@ class InsufficientScores:
 
     def in_words(self) -> Iterator[str]:
         """Lines for a terminal; none where all scores can be relied on."""
-        if not self.codes:
-            return
-        why = "; ".join(f"{leads:,} {_REASONS.get(code, code)}" for code, leads in self.codes.most_common())
-        yield f"{self.codes.total():,} of {self.leads:,} scores are not to be relied on (insufficient): {why}"
+        doubts = Counter({code: leads for code, leads in self.codes.items() if code != DORMANT})
+        if doubts:
+            why = "; ".join(f"{leads:,} {_REASONS.get(code, code)}" for code, leads in doubts.most_common())
+            yield f"{doubts.total():,} of {self.leads:,} scores are not to be relied on (insufficient): {why}"
+        if dormant := self.codes[DORMANT]:
+            verb = "are" if dormant > 1 else "is"
+            yield f"{_count(dormant)} {verb} dormant: older, or silent for longer, than those in training"
         by_feature = Counter[str]()
         for (feature, _, _), leads in self.values.items():
             by_feature[feature] += leads

@@ -92,4 +92,9 @@ def test_what_parts_of_a_history_say_adds_up():
     half.add(codes.head(2), values.head(2))
     half.add(codes.tail(2), values.tail(2))
     assert list(half.in_words()) == list(scores.in_words())
+    # A dormant lead is one in a state of its own, no score in doubt.
+    assert list(scores.in_words())[:2] == [
+        "2 of 4 scores are not to be relied on (insufficient): 2 have a value that training hardly had",
+        "1 lead is dormant: older, or silent for longer, than those in training",
+    ]
     assert "a: 'w' (1 lead), 'x' (1 lead), 'y' (1 lead), 1 more (1 lead)" in list(scores.in_words())
