@@ -195,7 +195,8 @@ def find_table_marks(columns: Iterable[pl.Series]) -> NumberMarks:
 
 def _are_numbers(known: pl.Series, marks: NumberMarks) -> bool:
     """Whether nearly all values are numbers by these marks."""
-    numbers = parse_amounts(settle_groups(known, marks), _decimal_of(marks))
+    values, _ = split_missing_word(known)
+    numbers = parse_amounts(settle_groups(values, marks), _decimal_of(marks))
     return len(numbers) - numbers.null_count() >= _NEARLY_ALL * len(numbers) > 0
 
 
@@ -263,9 +264,19 @@ def find_missing_word(known: pl.Series) -> str:
     if len(words) <= _RARE * len(known) or words.n_unique() > _MOST_SPELLINGS:
         return ""
     folded = words.str.to_lowercase().unique()
-    numbers = parse_amounts(known.filter(known.str.contains("[0-9]")))
-    many = numbers.n_unique() >= _FEWEST_NUMBERS
-    return str(folded[0]) if len(folded) == 1 and many else ""
+    has_many_numbers = known.filter(known.str.contains("[0-9]")).n_unique() >= _FEWEST_NUMBERS
+    return str(folded[0]) if len(folded) == 1 and has_many_numbers else ""
+
+
+def split_missing_word(known: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The values of a column without the word that ``find_missing_word`` finds, and the cells with that word.
+
+    >>> numbers, words = split_missing_word(pl.Series([*map(str, range(30)), "Unknown"]))
+    >>> len(numbers), words.to_list()
+    (30, ['Unknown'])
+    """
+    is_word = is_missing_word(known, NumberMarks(missing=find_missing_word(known)))
+    return known.filter(~is_word), known.filter(is_word)
 
 
 # Up to here words are cells that could not be read; few different numbers are codes, of which one is a word.

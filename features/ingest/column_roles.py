@@ -12,7 +12,7 @@ from features.ingest.code_columns import find_code_role
 from features.ingest.personal_columns import find_personal_reason
 from features.ingest.timestamps import detect_format, is_day_month_ambiguous
 from features.messages import Message, join_items
-from features.number_marks import UNKNOWN_MARKS, collect_mark_evidence, find_missing_word, settle_groups
+from features.number_marks import UNKNOWN_MARKS, collect_mark_evidence, settle_groups, split_missing_word
 from features.parsing import (
     FALSE,
     TRUE,
@@ -160,20 +160,15 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal, table: NumberM
     evidence = collect_mark_evidence(known)
     by_table = evidence.settled_by(table)
     marks = by_table if by_table != evidence.marks else evidence.expected(decimal)
-    values, word = _without_missing_word(known)
+    values, words = split_missing_word(known)
     share = float(cast_column(values, "number", decimal, marks).is_not_null().mean())  # type: ignore[arg-type]
     doubt = share < NUMBER_SHARE and (is_separated(known) or is_mostly_doubtful(known, share))
     if code := find_code_role(known, distinct):
         return code
     if share >= NUMBER_SHARE and not doubt and len(currency_marks(known)) <= 1:
+        mark = table.thousands if by_table != evidence.marks else ""
         is_custom = evidence.is_expected and marks.decimal == "."
-        if word:
-            reason = Message("columns.numbers_and_word", word=word, cells=len(known) - len(values))
-        else:
-            reason = _number_reason(share, is_custom=is_custom)
-        if by_table != evidence.marks and not word:
-            reason = Message("columns.thousands_of_table", mark=table.thousands)
-        return "number", reason
+        return "number", _number_reason(share, words, mark, is_custom=is_custom)
     if _has_both_flags(known):
         return "flag", Message("columns.yes_and_no")
     if time_reason := None if doubt else _time_reason(known):
@@ -186,17 +181,12 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal, table: NumberM
     )
 
 
-def _without_missing_word(known: pl.Series) -> tuple[pl.Series, str]:
-    """The values of a column without the one word for a missing value, and that word as it is written."""
-    folded = find_missing_word(known)
-    if not folded:
-        return known, ""
-    is_word = known.str.to_lowercase() == folded
-    return known.filter(~is_word), str(known.filter(is_word)[0])
-
-
-def _number_reason(share: float, *, is_custom: bool) -> Message:
-    """Why a column is one of numbers; where nothing but custom says that a point marks decimals, that."""
+def _number_reason(share: float, words: pl.Series, table_mark: str, *, is_custom: bool) -> Message:
+    """Why a column is one of numbers, or rather what its reader should know of how it was read."""
+    if len(words):
+        return Message("columns.numbers_and_word", word=words[0], cells=len(words))
+    if table_mark:
+        return Message("columns.thousands_of_table", mark=table_mark)
     if is_custom:
         return Message("columns.expected_decimals")
     return Message("columns.nearly_numbers", share=1 - share) if share < 1 else Message("columns.numbers")

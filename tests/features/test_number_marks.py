@@ -196,8 +196,9 @@ def exported(sizes, sums, separator=";"):
         (";", ["950", "1.250", "12.500"], ["1.234,56", "12,00", "3,5"], "."),
         (";", ["950", "1.250", "12.500"], ["12,5", "0,25", "3,5"], "."),
         (",", ["950", "1,250", "12,500"], ["1,234.56", "12.00", "3.5"], ","),
+        (";", ["950", "1.250", "12.500"] * 4, ["k. A.", *(f"{n}.234,56" for n in range(1, 12))], "."),
     ],
-    ids=["German", "German, decimals alone", "English"],
+    ids=["German", "German, decimals alone", "English", "German, with a word for nothing"],
 )
 def test_thousands_are_settled_by_the_other_columns_of_a_table(tmp_path, separator, sizes, sums, mark):
     path = tmp_path / "leads.csv"
@@ -205,7 +206,7 @@ def test_thousands_are_settled_by_the_other_columns_of_a_table(tmp_path, separat
     export = read_flat(path, FlatMapping(id="id", label="won"))
     role = next(each for each in export.roles if each.column == "size")
     assert (role.role, role.reason.key) == ("number", "columns.thousands_of_table")
-    assert export.leads["size"].to_list() == [950, 1250, 12_500] * 20
+    assert export.leads["size"].to_list() == [950, 1250, 12_500] * (len(sizes) // 3 * 20)
     assert export.marks["size"].thousands == mark
     assert not len(export.quarantine)
     # So are a file to score and a request, in which nothing else says it.
@@ -267,6 +268,16 @@ def test_the_one_word_of_a_column_of_numbers_is_a_missing_value_in_files_and_req
     *batches, last = iter_flat_batches(new, columns)
     assert pl.concat(batch.leads for batch in batches)["size"].to_list() == [None, 14, None]
     assert last.quarantine.frame["value"].to_list() == ["enormous"]
+
+
+def test_decimals_of_any_country_may_have_a_word_for_nothing_beside_them(tmp_path):
+    cells = [*(f"{n},{n % 9 + 1}" for n in range(40)), *["unbekannt"] * 20]
+    path = tmp_path / "leads.csv"
+    rows = [f"{n};{cell};{'ja' if n % 3 else 'nein'}" for n, cell in enumerate(cells)]
+    path.write_text("\n".join(["id;size;won", *rows]), encoding="utf-8")
+    export = read_flat(path, FlatMapping(id="id", label="won"))
+    assert export.marks["size"].missing == "unbekannt"
+    assert export.leads["size"].to_list() == [n + (n % 9 + 1) / 10 for n in range(40)] + [None] * 20
 
 
 def test_a_word_that_hardly_ever_stands_there_is_a_cell_that_could_not_be_read(tmp_path):
