@@ -127,8 +127,8 @@ def sample_leads(snapshots: pl.DataFrame, most: int) -> pl.DataFrame:
     sizes = snapshots.group_by("lead_id").len()
     digests = [hashlib.md5(lead.encode(), usedforsecurity=False).hexdigest() for lead in sizes["lead_id"]]
     ordered = sizes.with_columns(digest=pl.Series(digests, dtype=pl.String)).sort("digest", "lead_id")
-    drawn = ordered.filter(pl.col("len").cum_sum() <= most)
-    return snapshots.join(drawn, on="lead_id", how="semi", maintain_order="left")
+    sample = ordered.filter(pl.col("len").cum_sum() <= most)
+    return snapshots.join(sample, on="lead_id", how="semi", maintain_order="left")
 
 
 def _bounds(rule: CohortRule) -> list[pl.Expr]:

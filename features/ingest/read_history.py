@@ -860,8 +860,8 @@ class _FreeTable:
         for batch in self.table.batches(columns=sorted({*self.names.values(), *self.free})):
             rows, _ = self.clean(batch, self.free, None)
             ids = parse_categories(rows.frame[self.id_column])
-            kept = pl.Series(hash_words(ids)).is_in(repeated.implode()) & ids.is_not_null()
-            frames.append(rows.frame.with_columns(ids).filter(kept))
+            is_repeated = pl.Series(hash_words(ids)).is_in(repeated.implode()) & ids.is_not_null()
+            frames.append(rows.frame.with_columns(ids).filter(is_repeated))
         rows = ValidatedRows(pl.concat(frames, how="vertical_relaxed"))
         whole = reject_totals(rows, rows.frame[self.id_column], self.id_column)
         return surplus_rows(whole.frame, self.id_column, self.context)

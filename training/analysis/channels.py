@@ -78,7 +78,7 @@ class Channel:
         matured: Those of them whose horizon is over.
         won: Matured leads that converted in time.
         rate: won / matured with its 95 % interval.
-        judged: Held-out leads, which the model was not trained on.
+        held_out_leads: Held-out leads, which the model was not trained on.
         came: Conversions among these.
         expected: Conversions expected of these in an average channel.
         ratio: came / expected with its interval.
@@ -93,7 +93,7 @@ class Channel:
     matured: int
     won: int
     rate: Interval | None
-    judged: int
+    held_out_leads: int
     came: int
     expected: float
     ratio: Interval | None
@@ -407,7 +407,7 @@ def _make_channel(
         matured=len(matured),
         won=won,
         rate=rate,
-        judged=held_out.height,
+        held_out_leads=held_out.height,
         came=int(held_out["label"].sum()),
         expected=float(held_out["expected"].sum()),
         ratio=test.ratio if test else None,
@@ -439,10 +439,10 @@ def pipeline_values(inputs: ReportInput) -> pl.DataFrame | None:
     return won.join(amounts.drop_nulls(), on="lead_id")
 
 
-def _cost_per_sql(spent: float | None, leads: int, rate: Interval | None) -> CostPerSql | None:
+def _cost_per_sql(cost: float | None, leads: int, rate: Interval | None) -> CostPerSql | None:
     """The cost per lead over the rate of matured leads, so that leads not yet matured count as well."""
-    if spent is None or rate is None or not leads:
+    if cost is None or rate is None or not leads:
         return None
-    each = spent / leads
+    each = cost / leads
     low, high = (each / part if part else None for part in (rate.high, rate.low))
     return CostPerSql(each / rate.value if rate.value else None, low or 0.0, high)

@@ -180,24 +180,24 @@ def compare_groups(inputs: GroupInput) -> Fairness:
     tests: list[tuple[int, Measure, float]] = []
     for column in inputs.audit:
         parts = _partition(column)
-        judged = 0
+        group_count = 0
         for name, own in parts.items():
             group = replace(_describe(inputs, above, column.name, name, own), ends=_ends(column, name, own))
             # Of two groups the second differs from the first as the first does from the second.
-            if group.is_judged and (len(parts) > 2 or not judged):  # noqa: PLR2004
-                tests += [(len(groups), what, p) for what, p in _compare(inputs, above, own).items()]
-            judged += group.is_judged
+            if group.is_judged and (len(parts) > 2 or not group_count):  # noqa: PLR2004
+                tests += [(len(groups), measure, p) for measure, p in _compare(inputs, above, own).items()]
+            group_count += group.is_judged
             groups.append(group)
             members.append(own)
     verdicts = holm([p for *_, p in tests])
-    for (place, what, _), is_different in zip(tests, verdicts, strict=True):
+    for (place, measure, _), is_different in zip(tests, verdicts, strict=True):
         if is_different:
             group, rows = groups[place], members[place]
             groups[place] = replace(
                 group,
-                differs=(*group.differs, what),
-                own=(*group.own, _figure(inputs, above, rows, what)),
-                others=(*group.others, _figure(inputs, above, ~rows, what)),
+                differs=(*group.differs, measure),
+                own=(*group.own, _figure(inputs, above, rows, measure)),
+                others=(*group.others, _figure(inputs, above, ~rows, measure)),
             )
     return Fairness(tuple(inputs.audit.columns), inputs.learned, inputs.capacity, tuple(groups), len(tests))
 
@@ -241,13 +241,13 @@ def _ends(column: pl.Series, name: str, own: Flags) -> tuple[float, float] | Non
     return float(known.min()), float(known.max())  # type: ignore[arg-type]
 
 
-def _figure(inputs: GroupInput, above: Flags, rows: Flags, what: Measure) -> float:
+def _figure(inputs: GroupInput, above: Flags, rows: Flags, measure: Measure) -> float:
     """The figure of some rows that a measure compares."""
-    if what == "roc_auc":
+    if measure == "roc_auc":
         return _ranking(inputs, rows)[0]
-    if what == "calibration":
+    if measure == "calibration":
         return float((inputs.y - inputs.p)[rows].mean())
-    return float(above[rows & (inputs.y > 0)].mean() if what == "captured" else above[rows].mean())
+    return float(above[rows & (inputs.y > 0)].mean() if measure == "captured" else above[rows].mean())
 
 
 def _describe(inputs: GroupInput, above: Flags, column: str, name: str, own: Flags) -> GroupFairness:

@@ -76,22 +76,22 @@ class PointsComparison:
     """Both points tables.
 
     Attributes:
-        judged: Number of held-out leads behind the metrics.
+        held_out_leads: Number of held-out leads behind the metrics.
         lines: Rows of the learned table.
         reached: Leads above the thresholds.
         measured: Metrics of model and tables.
         base_rate: Log-loss of predicting the base rate.
-        kept: The share of the model's gain in log-loss over the base rate that the table retains.
+        retained_skill: The share of the model's gain in log-loss over the base rate that the table retains.
         today: Rows of today's table, if any.
         thresholds: Its thresholds by stage.
     """
 
-    judged: int
+    held_out_leads: int
     lines: tuple[LearnedRule, ...]
     reached: tuple[ThresholdSummary, ...]
     measured: tuple[TableMetrics, ...]
     base_rate: float
-    kept: float | None
+    retained_skill: float | None
     today: tuple[CurrentRuleRow, ...]
     thresholds: dict[str, float]
 
@@ -102,12 +102,12 @@ def compare_points_tables(inputs: ReportInput) -> PointsComparison | NotApplicab
     if learned is None:
         return NotApplicable("no_points")
     return PointsComparison(
-        judged=learned.judged,
+        held_out_leads=learned.judged,
         lines=tuple(_learned_rule(row) for row in learned.lines.rows),
         reached=tuple(_threshold_summaries(learned)),
         measured=tuple(_table_metrics(learned)),
         base_rate=learned.base_rate,
-        kept=learned.retained_skill,
+        retained_skill=learned.retained_skill,
         today=() if today is None else tuple(_current_rows(today)),
         thresholds={} if today is None else _threshold_points(today.thresholds),
     )

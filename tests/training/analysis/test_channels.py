@@ -237,7 +237,7 @@ def test_a_lead_with_two_snapshots_counts_once():
     )
     result = channels(twice)
     assert isinstance(result, Channels)
-    assert sum(each.judged for each in result.dimensions[0].channels) == 50
+    assert sum(each.held_out_leads for each in result.dimensions[0].channels) == 50
 
 
 def _rare(n):

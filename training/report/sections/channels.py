@@ -188,7 +188,7 @@ def _row(channel: Channel, spec: FeatureSpec, t: Translator) -> tuple[str, ...]:
         t.number(channel.matured),
         t.number(channel.won),
         t.rate(channel.rate) if channel.rate else "",
-        t.number(channel.judged),
+        t.number(channel.held_out_leads),
         t.number(channel.expected, 1),
         t.number(channel.came),
         t.interval(channel.ratio, 2) if channel.ratio else "",

@@ -37,12 +37,14 @@ def view(report: Report, t: Translator) -> dict[str, Any]:
 
 
 def _reading(comparison: PointsComparison, t: Translator) -> str:
-    if comparison.kept is None:
-        return t("points-table.nothing", judged=t.number(comparison.judged))
-    if comparison.kept <= 0:
-        return t("points-table.worthless", judged=t.number(comparison.judged))
+    if comparison.retained_skill is None:
+        return t("points-table.nothing", judged=t.number(comparison.held_out_leads))
+    if comparison.retained_skill <= 0:
+        return t("points-table.worthless", judged=t.number(comparison.held_out_leads))
     return t(
-        "points-table.kept", kept=t.percent(min(comparison.kept, 1.0)), judged=t.number(comparison.judged)
+        "points-table.kept",
+        kept=t.percent(min(comparison.retained_skill, 1.0)),
+        judged=t.number(comparison.held_out_leads),
     )
 
 

@@ -134,10 +134,16 @@ def _accounts(report: Report, t: Translator) -> str:
 
 def _points(report: Report, t: Translator) -> str:
     analysis = report.insights.points_table
-    if not isinstance(analysis, PointsComparison) or analysis.kept is None or analysis.kept <= 0:
+    if (
+        not isinstance(analysis, PointsComparison)
+        or analysis.retained_skill is None
+        or analysis.retained_skill <= 0
+    ):
         return ""
     return t(
-        "points-table.takeaway", lines=t.number(len(analysis.lines)), kept=t.percent(min(analysis.kept, 1.0))
+        "points-table.takeaway",
+        lines=t.number(len(analysis.lines)),
+        kept=t.percent(min(analysis.retained_skill, 1.0)),
     )
 
 
