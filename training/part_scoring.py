@@ -68,7 +68,8 @@ class CutResult:
     def in_words(self, out: Path) -> Iterator[str]:
         """What to know about the parts, as lines for a terminal."""
         yield from self.quarantine.examples()
-        yield f"{self.leads:,} leads in {self.parts:,} parts in {out}; {self.quarantine.total}"
+        parts = f"{self.parts:,} part{'' if self.parts == 1 else 's'}"
+        yield f"{self.leads:,} leads in {parts} in {out}; {self.quarantine.total}"
 
     def to_dict(self) -> dict[str, int]:
         """The counts as ``parts --json`` writes them."""

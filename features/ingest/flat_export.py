@@ -246,30 +246,42 @@ def _numbers_notice(frame: pl.DataFrame, mapping: FlatMapping) -> str:
     if mapping.time is None or mapping.time_format is not None or is_dated(cells := frame[mapping.time]):
         return ""
     numbers = parse_numbers(cells).drop_nulls()
-    for time_format, (first, last, words) in _MOMENTS.items():
-        is_whole = time_format == "excel" or bool((numbers == numbers.floor()).all())
-        if len(numbers) and is_whole and numbers.is_between(first, last).all():
-            remedy = (
-                "export dates"
-                if time_format == "excel"
-                else f'say so with time_format = "{time_format}" in [flat] of leadloop.toml'
-            )
-            such = f"numbers such as {cells.drop_nulls()[0]}, perhaps {words}"
-            return (
-                f"time column {mapping.time!r} holds {such}: rows are ordered by them, but nothing is known "
-                f"of their dates; {remedy}"
-            )
-    return ""
+    written = next((each for each in _NUMERIC_TIMES if each.holds(numbers)), None)
+    if written is None:
+        return ""
+    remedy = (
+        f'say so with time_format = "{written.time_format}" in [flat] of leadloop.toml'
+        if written.time_format
+        else "export dates"
+    )
+    return (
+        f"time column {mapping.time!r} holds numbers such as {cells.drop_nulls()[0]}, perhaps "
+        f"{written.name}: rows are ordered by them, but nothing is known of their dates; {remedy}"
+    )
 
 
-# What may be written as a number, from about 1990 to 2099. Excel's days alone have fractions.
-_MOMENTS = {
-    "epoch_s": (631_152_000, 4_102_444_800, "seconds since 1970"),
-    "epoch_ms": (631_152_000_000, 4_102_444_800_000, "milliseconds since 1970"),
-    "%Y%m%d": (19_900_101, 20_991_231, "days written as 20240229"),
-    "excel": (32_874, 73_050, "Excel's days"),
-}
+@dataclass(frozen=True, slots=True)
+class _NumericTimes:
+    """A way of writing points in time as numbers, from about 1990 to 2099."""
 
+    name: str
+    first: int
+    last: int
+    time_format: str | None
+    has_fractions: bool = False
+
+    def holds(self, numbers: pl.Series) -> bool:
+        """Whether all numbers may be such times."""
+        is_written_so = self.has_fractions or bool((numbers == numbers.floor()).all())
+        return len(numbers) > 0 and is_written_so and bool(numbers.is_between(self.first, self.last).all())
+
+
+_NUMERIC_TIMES = (
+    _NumericTimes("seconds since 1970", 631_152_000, 4_102_444_800, "epoch_s"),
+    _NumericTimes("milliseconds since 1970", 631_152_000_000, 4_102_444_800_000, "epoch_ms"),
+    _NumericTimes("days written as 20240229", 19_900_101, 20_991_231, "%Y%m%d"),
+    _NumericTimes("Excel's days", 32_874, 73_050, None, has_fractions=True),
+)
 
 _NEARLY_ALL, _HARDLY_ANY = 0.95, 0.05
 

@@ -92,7 +92,7 @@ def measure(model, config):
     with PeakMemory(os.getpid(), _is_worker) as peak:
         history = read_spark_history(session, load_config(config), model)
         read = usage()
-        leads = write_spark_table(history.scores(), scratch / "scores.parquet")
+        leads = write_spark_table(history.scores(), scratch / "scores.parquet").count()
         end = usage()
     seconds = time.perf_counter() - clock
     once, twice = (

@@ -319,13 +319,13 @@ def _score_on_spark(model: Path, config: Path | None, options: ScoringOptions, j
         )
         say("Spark scores the parts")
         ordered = rows.orderBy(rows.log_odds.desc_nulls_last()) if options.best_first else rows
-        count = write_spark_table(ordered, out)
+        result = history.count_scores(write_spark_table(ordered, out))
         history.unpersist()
-    for line in (*history.notices, *history.in_words(count, out)):
+    for line in (*history.notices, *result.in_words(out)):
         print_status(line)
     if out.suffix == ".parquet":
         print_next(f"leadloop push CRM --scores {out} shows what it would send to your CRM")
-    print_result({"leads": count, "unreadable": len(history.quarantine), "out": str(out)}, json_)
+    print_result(result.to_dict() | {"out": str(out)}, json_)
 
 
 def _feature_table(place: str, config: Path | None, model: ConversionModel) -> FeatureTable:

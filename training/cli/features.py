@@ -159,7 +159,7 @@ def _compute_on_spark(
         history = read_spark_history(open_spark_session(), settings, model, quarantine_file=quarantine)
         rows = history.training_set() if training_set else history.features()
         say("Spark computes the features of the parts")
-        count = write_spark_table(rows, out)
+        count = write_spark_table(rows, out).count()
         history.unpersist()
     for line in (*history.notices, *history.quarantine.examples()):
         print_status(line)

@@ -56,7 +56,7 @@ def has_java() -> bool:
     return shutil.which("java") is not None or (home is not None and (Path(home) / "bin" / "java").exists())
 
 
-def write_spark_table(rows: DataFrame, out: Path) -> int:
+def write_spark_table(rows: DataFrame, out: Path) -> DataFrame:
     """Write rows as a folder of Parquet files, or as a table of the catalog; both replace what was there.
 
     Args:
@@ -64,7 +64,7 @@ def write_spark_table(rows: DataFrame, out: Path) -> int:
         out: A name that ends in ``.parquet``, or else the name of a table such as ``crm.scores``.
 
     Returns:
-        How many rows were written.
+        The rows as they were written.
 
     Raises:
         SparkError: Spark cannot write there.
@@ -74,9 +74,9 @@ def write_spark_table(rows: DataFrame, out: Path) -> int:
     try:
         if out.suffix == ".parquet":
             rows.write.mode("overwrite").parquet(str(out.absolute()))
-            return int(rows.sparkSession.read.parquet(str(out.absolute())).count())
+            return rows.sparkSession.read.parquet(str(out.absolute()))
         rows.write.mode("overwrite").saveAsTable(str(out))
-        return int(rows.sparkSession.table(str(out)).count())
+        return rows.sparkSession.table(str(out))
     except PySparkException as error:
         raise SparkError(spark_error_text(error)) from error
 

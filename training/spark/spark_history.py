@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
@@ -23,6 +24,7 @@ from training.batch_scoring import (
     ScoringResult,
     mapping_of_model,
 )
+from training.insufficient_scores import InsufficientScores
 from training.spark.placement import place_leads
 from training.spark.spark_tables import open_spark_tables
 from training.spark.tasks import (
@@ -42,7 +44,7 @@ from training.spark.tasks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -137,9 +139,19 @@ class SparkHistory:
         """
         return self._run(self._label_task(with_features=True))
 
-    def in_words(self, count: int, out: Path) -> Iterator[str]:
-        """What to know about ``count`` scores in ``out``, as lines for a terminal."""
-        return ScoringResult(count, self.quarantine).in_words(out)
+    def count_scores(self, scores: DataFrame) -> ScoringResult:
+        """Count scores that were written, and those of them that are not to be relied on.
+
+        Args:
+            scores: The rows of ``scores``, as they were written.
+
+        Returns:
+            The counts.
+        """
+        rows = scores.groupBy("insufficient").count().collect()
+        leads = sum(count for _, count in rows)
+        codes = Counter({code: count for code, count in rows if code is not None})
+        return ScoringResult(leads, self.quarantine, insufficient=InsufficientScores(leads, codes))
 
     def unpersist(self) -> None:
         """Let Spark forget the parts; frames that were made of them read the tables again."""

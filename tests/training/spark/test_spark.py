@@ -121,9 +121,11 @@ def _tables(rng):
             "Land.Code": rng.choice(["DE", "AT", None]),
             "Owner": rng.choice("abc"),
             "Sales": rng.choice(["1.500", "70.250", "700", None]),
+            "Budget": rng.choice([*(f"{n}.500" for n in range(1, 30)), *["k. A."] * 9]),
         }
         for lead in ids
     ]
+    leads[30]["Budget"] = "3.000.000"
     leads[20]["Sales"] = "2.000.000"  # alone tells that the points are no decimals
     # A lead that is there twice, with another firm, and one without an id.
     leads += [leads[5] | {"Firm": "F03"}, leads[6] | {"Firm": "F04"}, leads[7] | {"Id": None}]
@@ -175,13 +177,15 @@ def crm(tmp_path_factory):
         pl.DataFrame(rows, infer_schema_length=None).write_parquet(folder / f"{name}.parquet")
     (folder / "leadloop.toml").write_text(CONFIG, encoding="utf-8")
     config = load_config(folder / "leadloop.toml")
-    history = read_history(config.history_mapping, 2**40).history
+    reading = read_history(config.history_mapping, 2**40)
+    history = reading.history
     features = build_feature_set(history, target="won", closed=("lost",))
     rows = compute_feature_rows(features, history, open_lead_snapshots(history, config.cohort_rule))
     model = build_small_model(features, rows)
     _, contributions = model.contributions(rows)
     scales = PartScales.of(contributions, model.reason_families, 0.2)
-    artifact.save(replace(model, part_scales=scales), folder / "model")
+    card = replace(model.card, marks=dict(reading.marks))
+    artifact.save(replace(model, card=card, part_scales=scales), folder / "model")
     return folder
 
 
@@ -372,18 +376,30 @@ def test_the_command_writes_a_folder_of_parquet_in_place_of_the_one_before(
 ):
     monkeypatch.chdir(crm)
     out = tmp_path / "scores.parquet"
-    assert write_spark_table(parts.labels(), out) > 0
+    assert write_spark_table(parts.labels(), out).count() > 0
     command = ["score", "--engine", "spark", "--model", "model", "--with", "Owner", "--out", str(out)]
     assert run_command(monkeypatch, *command, "--json", "-") == 0
     written = in_order(spark.read.parquet(str(out)))
     assert_frame_equal(written, in_order(parts.scores()), check_exact=True)
-    assert json.loads(capsys.readouterr().out)["leads"] == written.height
+    told = json.loads(capsys.readouterr().out)
+    assert told["leads"] == written.height
+    assert told["insufficient"] == dict(written["insufficient"].drop_nulls().value_counts().iter_rows())
+    assert set(told) == {"leads", "unreadable", "repeated", "insufficient", "out"}
+
+
+def test_scores_that_are_not_to_be_relied_on_are_counted(spark, parts):
+    codes = ["too_wide", None, "unseen_value", "too_wide"]
+    result = parts.count_scores(spark.createDataFrame([(code,) for code in codes], "insufficient string"))
+    assert result.to_dict()["insufficient"] == {"too_wide": 2, "unseen_value": 1}
+    lines = list(result.in_words(Path("scores.parquet")))
+    assert any(line.startswith("3 of 4 scores are not to be relied on") for line in lines)
+    assert lines[-1].startswith("4 scores in scores.parquet")
 
 
 def test_a_name_without_an_ending_is_a_table_of_the_catalog(spark, parts):
     labels = parts.labels()
     for rows in (labels, labels.where("label = 1")):  # the second takes the place of the first
-        assert write_spark_table(rows, Path("lead_labels")) == rows.count()
+        assert write_spark_table(rows, Path("lead_labels")).count() == rows.count()
     assert spark.table("lead_labels").columns == labels.columns
     with pytest.raises(SparkError, match="nowhere"):
         write_spark_table(labels, Path("nowhere.lead_labels"))
