@@ -15,6 +15,7 @@ import polars as pl
 from features.display_names import DisplayNames, humanise_name
 from features.history import ACCOUNT_PREFIX
 from features.messages import LANGUAGES, Message, translate
+from features.number_marks import NumberMarks, find_missing_word, is_missing_word
 from features.spec import (
     DisplayText,
     EventSelection,
@@ -220,12 +221,15 @@ def _history_attribute_specs(
 ) -> Iterator[FeatureSpec]:
     """Specs of overwritten attributes; one is a number if all but one in 20 of its first values are.
 
-    The first 20 that the CRM knew decide: no word of a later day may change what earlier days mean. Where a
-    number is a word after all, the feature is missing.
+    The first 20 that the CRM knew decide, without the one word that stands where a number is missing: no
+    word of a later day may change what earlier days mean. Where a number is a word after all, the feature is
+    missing.
     """
     known = history.attributes.filter(pl.col("value").is_not_null() | pl.col("number").is_not_null())
-    first = pl.col("number").is_not_null().sort_by("known_at", "value").head(_FIRST_VALUES)
-    numbers = dict(known.group_by("name").agg(first.mean() >= _NUMERIC).iter_rows())
+    first = known.sort("known_at", "value").group_by("name", maintain_order=True).head(_FIRST_VALUES)
+    numbers = {
+        name: _are_numbers(values) for (name,), values in first.partition_by("name", as_dict=True).items()
+    }
     for name in history.attributes["name"].unique().sort():
         if (extraction := read_out.get(name)) is not None:
             family, says = _extracted_family(extraction), wording.of_extraction(extraction)
@@ -236,6 +240,14 @@ def _history_attribute_specs(
         is_number = numbers.get(name, True)
         unit: Unit = "number" if is_number else "category"
         yield history_attribute(name, family=infer_family(name), says=wording.of_column(name), unit=unit)
+
+
+def _are_numbers(values: pl.DataFrame) -> bool:
+    has_number = values["number"].is_not_null()
+    is_word = is_missing_word(
+        values["value"], NumberMarks(missing=find_missing_word(values["value"].drop_nulls()))
+    )
+    return bool((has_number.filter(~is_word).mean() or 0.0) >= _NUMERIC)  # type: ignore[operator]
 
 
 def _name_values(

@@ -10,7 +10,7 @@ from full_history import CATALOGUE, FULL_HISTORY
 
 from features.catalogue import KINDS, WINDOWS, build_feature_set, infer_family, own_kinds_notice
 from features.clock import DAY
-from features.history import TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
+from features.history import ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA, LeadHistory
 from models.explanation import render_sentence
 
 FAMILIES = {
@@ -140,6 +140,24 @@ def test_own_columns_are_numbers_flags_or_categories_as_they_are_typed():
 def test_an_overwritten_attribute_is_a_number_only_if_all_its_values_are():
     units = {spec.name: spec.unit for spec in CATALOGUE.specs if spec.source == "attributes"}
     assert units == {"budget": "category", "seats": "number"}
+
+
+@pytest.mark.parametrize(
+    ("words", "unit"),
+    [(["k. A.", "k. a.", "k. A.", "k. A."], "number"), (["small", "large", "small", "small"], "category")],
+)
+def test_one_word_among_the_numbers_of_an_overwritten_attribute_is_no_value(words, unit):
+    values = [*map(str, range(1_000, 16_000, 1_000)), *words]
+    rows = [
+        {"lead_id": "x", "known_at": day, "name": "sum", "value": value, "number": as_float(value)}
+        for day, value in enumerate(values)
+    ]
+    history = replace(FULL_HISTORY, attributes=pl.DataFrame(rows, schema=ATTRIBUTE_SCHEMA))
+    assert {s.unit for s in build_feature_set(history).specs if s.source == "attributes"} == {unit}
+
+
+def as_float(value):
+    return float(value) if value.isdigit() else None
 
 
 def test_the_target_and_the_ends_of_the_road_say_nothing_of_an_open_lead():
