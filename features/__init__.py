@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     )
     from features.ingest.partitions import HistoryPartitions, read_partitioned
     from features.ingest.quarantine import Quarantine, SourceError, TooManyBadRowsError
-    from features.ingest.read_history import IngestResult, read_frames, read_history
+    from features.ingest.read_frames import read_frames
+    from features.ingest.read_history import IngestResult, read_history
     from features.ingest.timestamps import TimeFormat
     from features.labels import LabelSpec, compute_labels
     from features.messages import Message
@@ -109,7 +110,7 @@ else:
             "SourceError": "features.ingest.quarantine",
             "TooManyBadRowsError": "features.ingest.quarantine",
             "IngestResult": "features.ingest.read_history",
-            "read_frames": "features.ingest.read_history",
+            "read_frames": "features.ingest.read_frames",
             "read_history": "features.ingest.read_history",
             "TimeFormat": "features.ingest.timestamps",
             "LabelSpec": "features.labels",

@@ -33,7 +33,7 @@ from polars.testing import assert_frame_equal
 
 from features.ingest.mapping import TableJoin
 from features.ingest.quarantine import SourceError
-from features.ingest.read_history import read_frames
+from features.ingest.read_frames import read_frames
 from training.config.draft import draft_configs
 from training.config.settings import load_config
 from training.data.dataset import from_history

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from features.clock import DAY
 from features.history import ACCOUNT_PREFIX, ATTRIBUTE_SCHEMA, TOUCHPOINT_SCHEMA, TRANSITION_SCHEMA
 from features.ingest.attribute_columns import TWO_WAYS
 from features.ingest.lead_ids import (
@@ -33,6 +32,7 @@ from features.ingest.schema import (
     validate_table,
     word_columns,
 )
+from features.ingest.table_reports import RowCounts, TableReport, join_evidence, rows_by_day
 from features.ingest.tables import TableReader, open_table
 from features.ingest.work_ahead import map_ahead
 from features.merges import MERGE_SCHEMA, PART
@@ -59,9 +59,7 @@ from features.parsing import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from features.ingest.column_roles import ColumnRole
     from features.ingest.mapping import TableEvidence, TableMapping
-    from features.ingest.quarantine import Quarantine
     from features.ingest.schema import TableName
     from features.ingest.tables import Batch
     from features.merges import Merges
@@ -106,67 +104,6 @@ EVENT_SCHEMAS: dict[TableName, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RowCounts:
-    """How many rows a table had, and how many of them go on."""
-
-    table: str
-    file: str
-    rows: int
-    accepted: int
-
-
-@dataclass(frozen=True)
-class TableReport:
-    """What there is to say of one table that was read.
-
-    Attributes:
-        count: How many rows it had and how many go on.
-        quarantine: Its bad rows and cells.
-        notices: Sentences on the table as a whole.
-        end: When it has rows; None for accounts.
-        names: Names of the overwritten attributes in it.
-        roles: What each free column was taken for.
-        columns: All its columns.
-        id_columns: Its columns that name the lead.
-        marks: What the marks in the numbers of each free column of numbers mean.
-        evidence: Of a part: what its values say on these marks.
-    """
-
-    count: RowCounts
-    quarantine: Quarantine
-    notices: tuple[str, ...]
-    end: TableEnd | None = None
-    names: frozenset[str] = frozenset()
-    roles: tuple[ColumnRole, ...] = ()
-    columns: tuple[str, ...] = ()
-    id_columns: tuple[str, ...] = ()
-    marks: Mapping[str, NumberMarks] = field(default_factory=dict)
-    evidence: TableEvidence = field(default_factory=dict)
-
-    def __add__(self, other: TableReport) -> TableReport:
-        """The report on this and a further part of the same table; notices, roles and marks are left out."""
-        rows = self.count.rows + other.count.rows
-        return TableReport(
-            count=replace(self.count, rows=rows, accepted=self.count.accepted + other.count.accepted),
-            quarantine=self.quarantine + other.quarantine,
-            notices=(),
-            end=self.end if self.end is None or other.end is None else self.end + other.end,
-            names=self.names | other.names,
-            evidence=_join_evidence(self.evidence, other.evidence),
-        )
-
-
-def _join_evidence(first: TableEvidence, second: TableEvidence) -> TableEvidence:
-    """What two parts of a table say together."""
-    joined: dict[str, dict[str | None, MarkEvidence]] = {column: dict(each) for column, each in first.items()}
-    for column, each in second.items():
-        own = joined.setdefault(column, {})
-        for name, evidence in each.items():
-            own[name] = own.get(name, MarkEvidence()) | evidence
-    return joined
-
-
 @dataclass
 class _Tally:
     """What the batches of a table added up to so far."""
@@ -197,13 +134,6 @@ class _Tally:
             self.days[day] = (before[0] + count, max(before[1], newest))
         if "name" in good.columns:
             self.names |= frozenset(good["name"].unique())
-
-
-def rows_by_day(moments: pl.Series) -> Iterator[tuple[int, int, int]]:
-    """Each day with rows (days since 1970), how many there are, and the newest moment of them."""
-    known = pl.DataFrame({"moment": moments}).drop_nulls()
-    by_day = known.group_by(day=pl.col("moment") // DAY).agg(pl.len(), pl.col("moment").max())
-    return by_day.iter_rows()
 
 
 def read_events(
@@ -300,7 +230,7 @@ class _EventReading:
     @property
     def evidence(self) -> TableEvidence:
         """What the values say on the marks in the numbers, whether or not a cell asks for it."""
-        return reduce(_join_evidence, (marks.evidence for _, _, marks in self.mappings))
+        return reduce(join_evidence, (marks.evidence for _, _, marks in self.mappings))
 
     def read_rows(self, once: EventOnce | None) -> _Tally:
         """All rows through the checks and to the sink; those that are there twice only ``once``."""

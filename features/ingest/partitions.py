@@ -22,7 +22,8 @@ import polars as pl
 from features.history import LEAD_KNOWN_AT, LeadHistory
 from features.ingest.event_tables import EVENT_SCHEMAS, EventSink
 from features.ingest.known_leads import BUCKETS, HistoryCut
-from features.ingest.read_history import account_notices, notable_accounts, read_history_in_batches
+from features.ingest.notable_accounts import account_notices, notable_accounts
+from features.ingest.read_history import read_history_in_batches
 from features.ingest.repeated_events import CELLS
 from features.ingest.row_validation import ROW
 from features.merges import PART

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from features.history import ACCOUNT_PREFIX, LeadHistory
-from features.ingest.read_history import join_readings
+from features.ingest.joined_reading import join_readings
 from features.ingest.schema import FREE_COLUMNS
 from features.suggestions import suggest
 from models.artifact import load
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from features.ingest.joined_reading import JoinedReading
     from features.ingest.mapping import HistoryMapping
     from features.ingest.quarantine import Quarantine
-    from features.ingest.read_history import JoinedReading
     from models.conversion import ConversionModel
     from training.config.settings import Config
     from training.spark.spark_tables import SparkTable

@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.cohort import Snapshots, draw_snapshots, open_lead_snapshots
-from features.ingest.event_tables import RowCounts, TableReport
 from features.ingest.history_parts import history_from_tables
 from features.ingest.observation_end import TableEnd
 from features.ingest.quarantine import QUARANTINE_SCHEMA, Quarantine
 from features.ingest.read_history import read_history
+from features.ingest.table_reports import RowCounts, TableReport
 from features.labels import compute_labels
 from features.number_marks import MarkEvidence
 from features.warehouse.table_columns import FINGERPRINT, LABEL_COLUMNS, OBSERVED_UNTIL, table_columns

@@ -8,9 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from features.ingest.joined_reading import join_readings
 from features.ingest.mapping import AttributeSelection, HistoryMapping, TableMapping
 from features.ingest.quarantine import TooManyBadRowsError
-from features.ingest.read_history import join_readings, read_history
+from features.ingest.read_history import read_history
 from features.number_marks import collect_mark_evidence
 
 NOW = 2**40

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from features.ingest.quarantine import SourceError, TooManyBadRowsError
-from features.ingest.read_history import read_frames
+from features.ingest.read_frames import read_frames
 from training.simulation.simulator import simulate
 
 STAGES = ("lead", "mql", "sal", "sql", "opportunity", "disqualified")

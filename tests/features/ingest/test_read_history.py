@@ -364,7 +364,7 @@ def test_accounts_that_are_no_companies_by_their_name_are_named_and_kept(mapping
 
 def test_an_account_that_is_hardly_a_company_is_named_and_kept(mapping, monkeypatch):
     assert not any("account" in notice for notice in read_history(mapping, NOW).notices)
-    monkeypatch.setattr("features.ingest.read_history.LARGE_ACCOUNT", 1)
+    monkeypatch.setattr("features.ingest.notable_accounts.LARGE_ACCOUNT", 1)
     reading = read_history(mapping, NOW)
     assert any("account 'A' has 2 of the 3 leads; if that is no company" in each for each in reading.notices)
     assert reading.history.leads["account_id"].to_list() == ["A", "A", "B"]

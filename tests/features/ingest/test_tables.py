@@ -360,7 +360,7 @@ def test_batches_of_text_keep_the_order_and_their_numbers(write):
 _STREAM = """
 import re, sys
 from pathlib import Path
-from features.ingest.read_history import FlatColumns, iter_flat_batches
+from features.ingest.flat_export import FlatColumns, iter_flat_batches
 wanted = FlatColumns({"a": "number", "b": "category"}, "id")
 rows = sum(batch.leads.height for batch in iter_flat_batches(Path(sys.argv[1]), wanted))
 peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
