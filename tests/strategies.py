@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from features.clock import DAY
@@ -86,3 +89,36 @@ def snapshots(draw, max_size=5):
             "lead_id", "as_of"
         )
     )
+
+
+def draw_companies(count):
+    """Drawn histories in one, which costs a slow engine as much as a single one: (history, snapshots)."""
+    drawn = []
+
+    @seed(16)
+    @settings(
+        max_examples=count, phases=[Phase.generate], database=None, suppress_health_check=[*HealthCheck]
+    )
+    @given(histories(), snapshots())
+    def draw(history, rows):
+        drawn.append((history, rows))
+
+    draw()
+
+    def together(frames):
+        keyed = [
+            frame.with_columns(
+                pl.format("{}-{}", pl.lit(number), pl.col(key)).alias(key)
+                for key in ("lead_id", "account_id")
+                if key in frame.columns
+            )
+            for number, frame in enumerate(frames)
+        ]
+        return pl.concat(keyed)
+
+    tables = {
+        name: together([getattr(history, name) for history, _ in drawn])
+        for name in ("leads", "touchpoints", "transitions", "attributes", "accounts")
+    }
+    rows = Snapshots(together([each.frame for _, each in drawn]))
+    return replace(drawn[0][0], **tables), rows

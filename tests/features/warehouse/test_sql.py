@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import polars as pl
 import pytest
-from full_history import CATALOGUE
+from full_history import CATALOGUE, ONE_PER_SHAPE
+from oracle import feature_rows
+from strategies import END as LAST_DAY
+from strategies import draw_companies
 from warehouse_history import END, EVERY_SHAPE, TABLES, as_feature_rows, make_history, run_on_duckdb
 
 from features import batch
@@ -59,6 +63,29 @@ def test_a_training_set_is_that_of_the_engine_to_the_bit_in_every_dialect(wareho
     sql = features_to_sql(EVERY_SHAPE, warehouse, TrainingSnapshots(ONE_WAY, label(ONE_WAY), END))
     rows = as_feature_rows(run_on_duckdb(sql, warehouse, history), EVERY_SHAPE)
     assert_is_training_set(rows, EVERY_SHAPE, history, ONE_WAY)
+
+
+@pytest.fixture(scope="module")
+def companies():
+    """Drawn companies, with their snapshots and what these are in plain Python: (history, rule, rows)."""
+    history, _ = draw_companies(100)
+    history = replace(history, leads=history.leads.with_columns(known_at="created_at"))
+    rule = CohortRule(("created", "mql"), every=40 * DAY, closed=("sql", "disqualified"))
+    return history, rule, feature_rows(ONE_PER_SHAPE, history, draw_snapshots(history, rule))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warehouse", WAREHOUSES)
+def test_every_shape_of_feature_is_that_of_the_plain_python_definition_in_every_dialect(warehouse, companies):
+    history, rule, want = companies
+    spec = LabelSpec("sql", 30 * DAY, 5 * DAY, ("disqualified",))
+    sql = features_to_sql(ONE_PER_SHAPE, warehouse, TrainingSnapshots(rule, spec, LAST_DAY))
+    rows = as_feature_rows(run_on_duckdb(sql, warehouse, history), ONE_PER_SHAPE).select(want.columns)
+    assert rows.cast(dict(want.schema)).sort("lead_id", "as_of").equals(want)
+    # Nothing agrees because nothing is there.
+    same = [name for name in ONE_PER_SHAPE.names if want[name].n_unique() == 1]
+    assert want.height > 400
+    assert len(same) <= len(ONE_PER_SHAPE) // 5
 
 
 @pytest.mark.parametrize("warehouse", WAREHOUSES)

@@ -17,11 +17,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from full_history import ONE_PER_SHAPE
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from oracle import feature_rows
 from polars.testing import assert_frame_equal
 from small_model import build_small_model
-from strategies import histories, snapshots
+from strategies import draw_companies
 
 import leadloop
 from features.batch import compute_features
@@ -444,7 +443,7 @@ def test_mlflow_scores_on_spark_with_named_results_and_the_probability_first(spa
 
 
 def test_spark_computes_every_shape_of_feature_to_the_bit_of_the_plain_python_definition(spark):
-    history, rows = _many_companies(100)
+    history, rows = draw_companies(100)
     in_spark = history.map_frames(lambda frame: _spark_frame(spark, frame))
     computed = compute_features(ONE_PER_SHAPE, in_spark, Snapshots(_spark_frame(spark, rows.frame)))
     expected = feature_rows(ONE_PER_SHAPE, history, rows)
@@ -459,36 +458,3 @@ def _spark_frame(spark, frame):
     types = {pl.String: "string", pl.Int64: "bigint", pl.Float64: "double"}
     schema = ", ".join(f"`{name}` {types[dtype]}" for name, dtype in frame.schema.items())
     return spark.createDataFrame(frame.rows(), schema)
-
-
-def _many_companies(count):
-    """Drawn histories in one, which costs Spark as much as a single one: (history, snapshots)."""
-    drawn = []
-
-    @seed(16)
-    @settings(
-        max_examples=count, phases=[Phase.generate], database=None, suppress_health_check=[*HealthCheck]
-    )
-    @given(histories(), snapshots())
-    def draw(history, rows):
-        drawn.append((history, rows))
-
-    draw()
-
-    def together(frames):
-        keyed = [
-            frame.with_columns(
-                pl.format("{}-{}", pl.lit(number), pl.col(key)).alias(key)
-                for key in ("lead_id", "account_id")
-                if key in frame.columns
-            )
-            for number, frame in enumerate(frames)
-        ]
-        return pl.concat(keyed)
-
-    tables = {
-        name: together([getattr(history, name) for history, _ in drawn])
-        for name in ("leads", "touchpoints", "transitions", "attributes", "accounts")
-    }
-    rows = Snapshots(together([each.frame for _, each in drawn]))
-    return replace(drawn[0][0], **tables), rows
