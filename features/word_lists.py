@@ -140,10 +140,16 @@ def _phrase_pattern(phrase: str, whole: bool) -> str:  # noqa: FBT001
     """The regular expression of a phrase in a folded heading."""
     match = _PHRASE.fullmatch(phrase)
     begin, words, end = match.groups() if match else ("", phrase, "")
-    folded = "[^ ]*".join(re.escape(fold_word(part)) for part in words.split("*"))
+    folded = "[^ ]*".join(re.escape(_fold_part(part)) for part in words.split("*"))
     before = "^" if begin or whole else "(?:^| )"
     after = "$" if end or whole else "(?:$| )"
     return before + folded + after
+
+
+def _fold_part(part: str) -> str:
+    """A part of a phrase folded, with the blanks that part it from the words beside it."""
+    folded = fold_word(part)
+    return " " * part.startswith(" ") + folded + " " * (bool(folded) and part.endswith(" "))
 
 
 @cache

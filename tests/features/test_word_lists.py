@@ -120,6 +120,8 @@ def test_a_heading_without_a_word_is_nothing():
                 "No-Show",
             ],
         ),
+        ("early", ["MQL", "Marketing Qualified Lead", "Vorqualifiziert", "Qualificado por marketing"]),
+        ("final", ["Closed Won", "Kunde", "Cliente", "Ganho"]),
         ("reopened", ["Re-opened", "reopened", "Wiederer\u00f6ffnet", "Rouvert", "Reabierto", "Reaberto"]),
         (
             "date",

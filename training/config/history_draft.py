@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from training.config.source_tables import SourceTable
 
 _CONTRACT_NAMES: dict[str, TableName] = {"history": "attributes"}
-_WON, LOST, REOPENED = map(stage_pattern, ("won", "lost", "reopened"))
+_WON, _EARLY, LOST, REOPENED = map(stage_pattern, ("won", "early", "lost", "reopened"))
 
 
 @dataclass
@@ -313,10 +313,19 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> ObservedFunnel:
     chosen = next(
         (s for choice in draft.funnel.target for s in open_stages if _is_choice(s, choice, draft)), None
     )
-    by_word = next((s for s in open_stages if _WON.search(s)), None)
+    by_word = next((s for s in open_stages if is_success(s)), None)
     return ObservedFunnel(
         tuple(stages), chosen or by_word or open_stages[-1], tuple(closed), tuple(reopen), leads, bool(chosen)
     )
+
+
+def is_success(stage: str) -> bool:
+    """Whether the name of a stage means success; qualified by marketing alone is none.
+
+    >>> [is_success(name) for name in ("Sales Qualified Lead", "Marketing Qualified Lead", "Unqualified")]
+    [True, False, False]
+    """
+    return _WON.search(stage) and not (LOST.search(stage) or _EARLY.search(stage))
 
 
 def _is_closed(stage: str, draft: HistoryDraft) -> bool:

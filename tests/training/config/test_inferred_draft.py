@@ -104,6 +104,56 @@ def test_a_stage_of_today_without_a_date_of_its_own_is_no_stage(drafted, tmp_pat
     assert not (tmp_path / "leadloop.toml").exists()
 
 
+def with_change(name, stages):
+    """Prospects in one of so many stages, with the day since when they are in it and no other date."""
+    r = random.Random(7)  # noqa: S311
+    rows = [{k: v for k, v in row.items() if k not in {"won_on", "is_converted"}} for row in prospects()]
+    for i, row in enumerate(rows):
+        row["state_of_affairs_status"] = stages[i % len(stages)]
+        row[name] = day(i + r.uniform(3, 40))
+    return rows
+
+
+@pytest.mark.parametrize("name", ["Status changed at", "status_seit", "Date of last status update"])
+def test_the_day_since_when_a_lead_is_in_its_stage_dates_the_ends_of_the_road(drafted, tmp_path, name):
+    draft = drafted(
+        prospects=with_change(name, ["New", "MQL", "SQL", "Lost", "MQL"]),
+        visits=visits(),
+    )
+    (moves,) = draft["transitions"]
+    assert moves["columns"]["occurred_at"] == name
+    assert moves["where"] == {"state_of_affairs_status": ["Lost", "SQL"]}
+    assert draft["funnel"]["target"] == "SQL"
+    assert draft["funnel"]["closed"] == ["Lost"]
+    # A day that only those still have who never moved on would tell what became of them.
+    assert "overwritten when a lead moves on" in comments(tmp_path)
+    assert "'MQL', 'New'" in comments(tmp_path)
+
+
+def test_qualified_by_marketing_is_no_success(drafted):
+    stages = ["New", "Marketing Qualified Lead", "Sales Qualified Lead", "Customer"]
+    rows = [{k: v for k, v in row.items() if k not in {"won_on", "is_converted"}} for row in prospects()]
+    moves = [
+        {"prospect_id": row["prospect_id"], "entered_at": day(i + 5 * j), "stage": stage}
+        for i, row in enumerate(rows)
+        for j, stage in enumerate(stages[: 1 + i % 4])
+    ]
+    assert drafted(prospects=rows, moves=moves)["funnel"]["target"] == "Sales Qualified Lead"
+
+
+def test_of_several_successes_the_last_one_is_dated_by_the_change(drafted):
+    rows = with_change("Status changed at", ["New", "SQL", "Customer", "Lost"])
+    draft = drafted(prospects=rows, visits=visits())
+    assert draft["transitions"][0]["where"] == {"state_of_affairs_status": ["Customer", "Lost"]}
+    assert draft["funnel"]["target"] == "Customer"
+
+
+def test_the_change_of_another_column_dates_no_stage(drafted):
+    rows = with_change("Owner changed at", ["New", "SQL", "Lost"])
+    with pytest.raises(SourceError, match="no column says since when"):
+        drafted(prospects=rows, visits=visits())
+
+
 def test_what_comes_with_the_outcome_is_no_attribute(drafted):
     exclude = drafted(prospects=prospects(), visits=visits())["attributes"]["exclude"]
     assert {"is_converted", "assigned_owner", "deal_amount", "state_of_affairs_status"} - set(exclude) <= {
