@@ -798,7 +798,7 @@ def _log_frames(
         features = model.features
         rows = handovers_frame(opened, features) if chance else decisions_frame(opened, features, name)
         lists = handover_lists_frame(opened) if chance else None
-        return DecisionLogFrames(rows, outcomes_frame(opened), model.features, lists), definition
+        return DecisionLogFrames(rows, outcomes_frame(opened, name), model.features, lists), definition
 
 
 def _served_model_dir(model: str, project: str | None) -> Path:

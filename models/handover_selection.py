@@ -46,6 +46,7 @@ class HandoverRequest:
         owner: Whose leads the list is of, as ``models.handover_plan`` tells; "" means anybody's.
         dormant: Whether leads that are older than any in training are handed over as well. Default: no.
         reserve: How many leads are named beside the list, the next best ones. Default: none.
+        model: The name of the model that ranks. Default: "", the default one.
     """
 
     day: int
@@ -57,6 +58,7 @@ class HandoverRequest:
     owner: str = ""
     dormant: bool = False
     reserve: int = 0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

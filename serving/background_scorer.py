@@ -200,7 +200,7 @@ class BackgroundScorer:
         """
         read_at = time.time()
         with _collector_at_rest():
-            batches = self._read(leads)
+            batches = self._read(leads, model)
             try:
                 return self._may_go_on() and self._write_chunk(scorer, batches, model, read_at)
             except (LogUnavailable, FutureTimeoutError):
@@ -228,12 +228,12 @@ class BackgroundScorer:
             self._write(update)
         return True
 
-    def _read(self, leads: Sequence[Lead]) -> list[StoredBatch | TableBatch]:
+    def _read(self, leads: Sequence[Lead], model: str) -> list[StoredBatch | TableBatch]:
         batches: list[StoredBatch | TableBatch] = []
         for tenant, own in groupby(leads, key=lambda lead: lead[0]):
             lead_ids, now = [lead_id for _, lead_id in own], self._clock()
             with self._writer.log.connect() as connection:
-                ended = ended_leads(connection, lead_ids, tenant)
+                ended = ended_leads(connection, lead_ids, tenant, model)
                 if len(lead_ids) >= MANY_LEADS:
                     tables = read_stored_tables(connection, lead_ids, tenant)
                     together, lead_ids = tables.split(lead_ids, int(now) + 1, CLOCK_SKEW)

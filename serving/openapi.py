@@ -117,8 +117,14 @@ _MODEL_PARAMETER = {
     "description": "which model answers, where the service has several; `GET /v1/model` lists them",
     "schema": {"type": "string", "minLength": 1, "maxLength": 40},
 }
-# Addresses that any model answers, whose other parameters are not read from a type that has it.
-_OF_ANY_MODEL = ("/v1/score", "/v1/explain", "/v1/model", "/report")
+# What any model answers, whose other parameters are not read from a type that has it.
+_OF_ANY_MODEL = frozenset(
+    (
+        *(("/v1/score", "post"), ("/v1/explain", "post"), ("/v1/model", "get"), ("/report", "get")),
+        *(("/v1/handover", "post"), ("/v1/outcomes", "post")),
+        *(("/v1/handover/overrides", "get"), ("/v1/handover/overrides", "post")),
+    )
+)
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -394,7 +400,7 @@ def _document_operation(path: str, method: str, operation: Json, example: Endpoi
     entry = operation | {"summary": _SUMMARIES[path, method], "tags": [tag]}
     if path in _SCORES:
         entry["parameters"] = [*entry.get("parameters", ()), _IDEMPOTENCY_KEY]
-    if path in _OF_ANY_MODEL:
+    if (path, method) in _OF_ANY_MODEL:
         entry["parameters"] = [*entry.get("parameters", ()), _MODEL_PARAMETER]
     if example:
         entry["requestBody"]["content"]["application/json"]["example"] = example.request
@@ -425,9 +431,9 @@ def _statuses(path: str, method: str) -> Iterable[str]:
     left_out = set() if method == "post" else set(_BODY_STATUSES)
     left_out |= {"501"} if path in _OPERATION else set()
     left_out |= set() if path in _SCORES else {"422"}
-    left_out |= {"400"} if path in _OPERATION and path not in _OF_ANY_MODEL else set()
+    left_out |= {"400"} if path in _OPERATION and (path, method) not in _OF_ANY_MODEL else set()
     left_out |= {"503"} if path in ("/report", "/metrics") else set()
-    may_be_missing = "{" in path or path in _OF_ANY_MODEL or (path, method) in _MAY_BE_MISSING
+    may_be_missing = "{" in path or (path, method) in _OF_ANY_MODEL.union(_MAY_BE_MISSING)
     left_out |= set() if may_be_missing else {"404"}
     return (status for status in _STATUS_DESCRIPTIONS if status not in left_out)
 

@@ -492,7 +492,13 @@ Capacity = Annotated[int, Field(ge=1, le=MAX_CAPACITY)]
 _MOST_OWNERS = 200
 
 
-class HandoverQuery(StrictModel):
+ModelName = Annotated[
+    Name | None,
+    Field(description="which model answers, where the service has several; `GET /v1/model` lists them"),
+]
+
+
+class HandoverChoice(StrictModel):
     """How many leads sales can take, and how to choose them."""
 
     capacity: Capacity | None = Field(
@@ -529,7 +535,13 @@ class HandoverQuery(StrictModel):
     model_config = ConfigDict(strict=False)
 
 
-class HandoverOrder(HandoverQuery):
+class HandoverQuery(HandoverChoice):
+    """How many leads sales can take, how to choose them, and by which model."""
+
+    model: ModelName = None
+
+
+class HandoverOrder(HandoverChoice):
     """How many leads sales can take, and how to choose them; ``owners`` gives each one a list."""
 
     owners: Annotated[dict[Name, Capacity], Field(min_length=1, max_length=_MOST_OWNERS)] | None = Field(
@@ -649,6 +661,7 @@ class HandoverResponse(StrictModel):
     capacity: int
     explore: float
     value: str | None
+    model: str = Field(description="the name of the model that ranks; `default` is the one without a name")
     open: int = Field(description="how many leads were open and ranked")
     tied: int = Field(
         description="how many of them rank equal with the last one above the cut, itself included"
@@ -960,12 +973,6 @@ class PageQuery(StrictModel):
 
     # Everything in an address is text.
     model_config = ConfigDict(strict=False)
-
-
-ModelName = Annotated[
-    Name | None,
-    Field(description="which model answers, where the service has several; `GET /v1/model` lists them"),
-]
 
 
 class LeadQuery(StrictModel):

@@ -331,8 +331,15 @@ def _lists(records: SubjectRecords, context: SheetContext) -> SheetSection:
     title = _say("lists_title", lang)
     if not records.lists:
         return SheetSection(title, (_say("no_lists", lang),))
-    rows = tuple((_day(entry["day"], lang), _say(_list_key(entry), lang)) for entry in records.lists)
+    rows = tuple((_day(entry["day"], lang), _list_text(entry, lang)) for entry in records.lists)
     return SheetSection(title, (_say("lists", lang),), (_say("day", lang), _say("list", lang)), rows)
+
+
+def _list_text(entry: Mapping[str, Any], lang: str) -> str:
+    """How the lead came on a list, and by which model where it has a name."""
+    model = entry.get("model")
+    text = _say(_list_key(entry), lang)
+    return f"{text} ({model})" if model else text
 
 
 def _list_key(entry: Mapping[str, Any]) -> str:

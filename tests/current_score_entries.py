@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 
 from log_entries import in_transaction, make_decision
@@ -47,9 +48,15 @@ def write(log, *leads, read_at=None, hooks=(), **more):
     return in_transaction(log, write_scores, update, hooks)
 
 
-def find(log, lead_id, tenant=""):
+def named(model, lead_id="a", points=168, as_of=NOW, **fields):
+    """A lead as a named model has scored it."""
+    lead = scored(lead_id, points, as_of, **fields)
+    return replace(lead, current=lead.current._replace(model=model))
+
+
+def find(log, lead_id, tenant="", model=""):
     with log.connect() as connection:
-        return find_score(connection, lead_id, tenant)
+        return find_score(connection, lead_id, tenant, model)
 
 
 def rank(log, lead_id):

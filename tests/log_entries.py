@@ -36,7 +36,9 @@ def log_decisions(log, *decisions, now=1_000, endpoint="/v1/score", **request_in
 
 def make_outcome(key="k1", lead_id="0012", kind="qualified", at=50, **more):
     reason, corrects = more.get("reason"), more.get("corrects")
-    return Outcome(key, lead_id, kind, reason, at, corrects, tenant=more.get("tenant", ""))
+    return Outcome(
+        key, lead_id, kind, reason, at, corrects, tenant=more.get("tenant", ""), model=more.get("model", "")
+    )
 
 
 def in_transaction(log, function, *arguments, **named):

@@ -159,7 +159,7 @@ async def lead_page(visit: Visit) -> Response:
 async def _by_other_models(visit: Visit, lead_id: str) -> list[CurrentScore]:
     """What the other models of the service that the visitor may ask say of a lead."""
     _, scores = require_lists(visit)
-    current = await scores.by_named_models(lead_id, visit.visitor.tenant)
+    current = await scores.by_models(lead_id, visit.visitor.tenant)
     return [
         each
         for each in current

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from serving.decision_log.database import DriverStatement, ListStatement
+from serving.decision_log.records import GIVEN_UP
 from serving.decision_log.score_queue import queue_length
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ _MISSING = DriverStatement(
 _OPEN = text("SELECT COUNT(*) FROM current_scores WHERE state = 'open' AND probability IS NOT NULL")
 # A person has accepted the lead: it goes on, and is still of interest.
 _ENDED = ListStatement(
-    "SELECT DISTINCT lead_id FROM outcomes WHERE tenant = ? AND outcome NOT IN ('accepted', 'withdrawn') "
+    "SELECT lead_id, model, outcome FROM outcomes WHERE tenant = ? "
+    "AND outcome NOT IN ('accepted', 'withdrawn') "
     "AND lead_id IN {values} AND NOT EXISTS (SELECT 1 FROM outcomes AS later "
     "WHERE later.tenant = outcomes.tenant AND later.corrects = outcomes.key)"
 )
@@ -121,6 +123,14 @@ def count_open(log: Engine) -> int:
         return int(connection.execute(_OPEN).scalar_one())
 
 
-def ended_leads(connection: Connection, lead_ids: Iterable[str], tenant: str) -> set[str]:
-    """Those of some leads whose end was reported as an outcome: qualified, rejected, won, lost and so on."""
-    return {row[0] for row in _ENDED.rows(connection, tenant, among=lead_ids)}
+def ended_leads(connection: Connection, lead_ids: Iterable[str], tenant: str, model: str = "") -> set[str]:
+    """Those of some leads whose end for a model was reported as an outcome.
+
+    That is what answers the model's own question (qualified, rejected, won, lost and so on), and for a named
+    model what was given up by the default one.
+    """
+    return {
+        lead_id
+        for lead_id, of_model, outcome in _ENDED.rows(connection, tenant, among=lead_ids)
+        if of_model == model or (not of_model and outcome in GIVEN_UP)
+    }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import JSON, Text, and_, exists, func, literal, or_, select
 
 from serving.current_scores.records import MOST_COUNTED, CurrentScore, PageEnd, ScoreFilter, ScorePoint
+from serving.decision_log.standing_outcomes import is_decided_by_name
 from serving.decision_log.tables import CURRENT_SCORES, LEAD_RANKS, NAMED_SCORES, SCORE_HISTORY
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from serving.decision_log.async_log import DecisionLog
 
 T = TypeVar("T")
-_SCORE = CURRENT_SCORES.c
 # A page is for people to look at, or for a program to go on from.
 MOST_OF_A_PAGE = 1_000
 
@@ -51,11 +51,16 @@ class CurrentScores:
         """The current score of a lead by a model; None where the store has none of it."""
         return await self._read(lambda connection: find_score(connection, lead_id, tenant, model))
 
-    async def by_named_models(self, lead_id: str, tenant: str = "") -> tuple[CurrentScore, ...]:
-        """The current scores of a lead by all models but the default one, by the models' names."""
+    async def by_models(self, lead_id: str, tenant: str = "") -> tuple[CurrentScore, ...]:
+        """The current scores of a lead by all models, the default one's first, then by the models' names."""
         own = (NAMED_SCORES.c.lead_id == lead_id, NAMED_SCORES.c.tenant == tenant)
         query = select(*_columns(NAMED_SCORES)).where(*own).order_by(NAMED_SCORES.c.model)
-        return await self._read(lambda connection: _scores(connection, query))
+
+        def read(connection: Connection) -> tuple[CurrentScore, ...]:
+            default = find_score(connection, lead_id, tenant)
+            return (*([] if default is None else [default]), *_scores(connection, query))
+
+        return await self._read(read)
 
     async def page(
         self,
@@ -63,6 +68,7 @@ class CurrentScores:
         tenant: str = "",
         after: PageEnd | None = None,
         limit: int = 50,
+        model: str = "",
     ) -> ScorePage:
         """The best scores that a filter lets through.
 
@@ -71,22 +77,26 @@ class CurrentScores:
             tenant: Whose leads.
             after: Where the page before ended. Default: the first page.
             limit: How many, ``MOST_OF_A_PAGE`` at most.
+            model: The model whose scores these are. Default: the default one.
 
         Returns:
             The page, best first; of equal leads the one with the lower id first.
         """
         chosen = ScoreFilter() if wanted is None else wanted
-        return await self._read(lambda connection: read_page(connection, chosen, tenant, after, limit))
+        return await self._read(lambda connection: read_page(connection, chosen, tenant, after, limit, model))
 
-    async def count(self, wanted: ScoreFilter | None = None, tenant: str = "") -> int:
+    async def count(self, wanted: ScoreFilter | None = None, tenant: str = "", model: str = "") -> int:
         """How many leads a filter lets through, at most ``MOST_COUNTED``. Default: how many are open."""
         chosen = ScoreFilter() if wanted is None else wanted
 
-        return await self._read(lambda connection: count_scores(connection, chosen, tenant))
+        return await self._read(lambda connection: count_scores(connection, chosen, tenant, model))
 
-    async def history(self, lead_id: str, tenant: str = "") -> tuple[ScorePoint, ...]:
-        """The scores that a lead had, the oldest first: one whenever grade, points or the model changed."""
-        return await self._read(lambda connection: read_score_history(connection, lead_id, tenant))
+    async def history(self, lead_id: str, tenant: str = "", model: str = "") -> tuple[ScorePoint, ...]:
+        """The scores that a lead had by a model, the oldest first: one whenever it changed.
+
+        That is whenever grade, points or the version of the model did.
+        """
+        return await self._read(lambda connection: read_score_history(connection, lead_id, tenant, model))
 
     async def of_account(
         self, account_id: str, tenant: str = "", model: str = ""
@@ -123,46 +133,57 @@ def find_score(connection: Connection, lead_id: str, tenant: str, model: str = "
     return next(iter(_scores(connection, query)), None)
 
 
-def count_scores(connection: Connection, wanted: ScoreFilter, tenant: str) -> int:
+def count_scores(connection: Connection, wanted: ScoreFilter, tenant: str, model: str = "") -> int:
     """How many leads a filter lets through; ``MOST_COUNTED`` where they are so many or more."""
-    conditions = _conditions(wanted, tenant, connection.dialect.name)
-    leads = select(literal(1)).select_from(CURRENT_SCORES).where(*conditions).limit(MOST_COUNTED).subquery()
+    conditions = _conditions(wanted, tenant, model, connection.dialect.name)
+    source = select(literal(1)).select_from(scores_of(model))
+    leads = source.where(*conditions).limit(MOST_COUNTED).subquery()
     return int(connection.execute(select(func.count()).select_from(leads)).scalar_one())
 
 
-def read_page(
-    connection: Connection, wanted: ScoreFilter, tenant: str, after: PageEnd | None, limit: int
+def read_page(  # noqa: PLR0913, PLR0917  # a page of whose scores, by whom, from where on
+    connection: Connection,
+    wanted: ScoreFilter,
+    tenant: str,
+    after: PageEnd | None,
+    limit: int,
+    model: str = "",
 ) -> ScorePage:
     """The best scores that a filter lets through, see ``CurrentScores.page``."""
     most = max(1, min(limit, MOST_OF_A_PAGE)) + 1
-    query = select(*_columns(CURRENT_SCORES)).where(*_conditions(wanted, tenant, connection.dialect.name))
+    table = scores_of(model)
+    query = select(*_columns(table)).where(*_conditions(wanted, tenant, model, connection.dialect.name))
     scores: list[CurrentScore] = []
     # Two queries, since databases do not agree on where null is in an order that an index has.
     if after is None or after.probability is not None:
-        scores += _scores(connection, _by_probability(query, after).limit(most))
+        scores += _scores(connection, _by_probability(query, table, after).limit(most))
     if len(scores) < most:
         last = after.lead_id if after is not None and after.probability is None else ""
-        unscored = query.where(_SCORE.probability.is_(None), _SCORE.lead_id > last)
-        scores += _scores(connection, unscored.order_by(_SCORE.lead_id).limit(most - len(scores)))
+        unscored = query.where(table.c.probability.is_(None), table.c.lead_id > last)
+        scores += _scores(connection, unscored.order_by(table.c.lead_id).limit(most - len(scores)))
     page_scores = tuple(scores[: most - 1])
     return ScorePage(page_scores, PageEnd.of(page_scores[-1]) if len(scores) == most else None)
 
 
-def _by_probability(query: Select[Any], after: PageEnd | None) -> Select[Any]:
+def _by_probability(query: Select[Any], table: Table, after: PageEnd | None) -> Select[Any]:
     """The leads of a query that have a probability, best first, after the end of a page."""
-    scored = query.where(_SCORE.probability.is_not(None))
+    score = table.c
+    scored = query.where(score.probability.is_not(None))
     if after is not None:
-        lower = _SCORE.probability < after.probability
-        same = and_(_SCORE.probability == after.probability, _SCORE.lead_id > after.lead_id)
+        lower = score.probability < after.probability
+        same = and_(score.probability == after.probability, score.lead_id > after.lead_id)
         # Said once more in a way that an index can begin at.
-        scored = scored.where(_SCORE.probability <= after.probability, or_(lower, same))
-    return scored.order_by(_SCORE.probability.desc(), _SCORE.lead_id)
+        scored = scored.where(score.probability <= after.probability, or_(lower, same))
+    return scored.order_by(score.probability.desc(), score.lead_id)
 
 
-def read_score_history(connection: Connection, lead_id: str, tenant: str) -> tuple[ScorePoint, ...]:
-    """The scores that a lead had, the oldest first."""
+def read_score_history(
+    connection: Connection, lead_id: str, tenant: str, model: str = ""
+) -> tuple[ScorePoint, ...]:
+    """The scores that a lead had by a model, the oldest first."""
     columns = (SCORE_HISTORY.c[name] for name in ScorePoint.__dataclass_fields__)
-    query = select(*columns).where(SCORE_HISTORY.c.lead_id == lead_id, SCORE_HISTORY.c.tenant == tenant)
+    own = {"lead_id": lead_id, "tenant": tenant, "model": model}
+    query = select(*columns).where(*(SCORE_HISTORY.c[name] == value for name, value in own.items()))
     return tuple(ScorePoint(*row) for row in connection.execute(query.order_by(SCORE_HISTORY.c.as_of)))
 
 
@@ -170,42 +191,51 @@ def _scores(connection: Connection, query: Select[Any]) -> tuple[CurrentScore, .
     return tuple(CurrentScore.from_row(row) for row in connection.execute(query).mappings())
 
 
-def _conditions(wanted: ScoreFilter, tenant: str, dialect: str) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_SCORE.tenant == tenant]
-    for column, values in ((_SCORE.state, wanted.states), (_SCORE.grade, wanted.grades)):
+def _conditions(wanted: ScoreFilter, tenant: str, model: str, dialect: str) -> list[ColumnElement[bool]]:
+    table = scores_of(model)
+    score = table.c
+    conditions = _of_model(table, tenant, model)
+    for column, values in ((score.state, wanted.states), (score.grade, wanted.grades)):
         if values:
             conditions.append(column.in_(values))
     for name in ("channel", "owner", "account_id", "stage"):
         value = getattr(wanted, name)
         if value is not None:
-            conditions.append(_SCORE[name] == value)
+            conditions.append(score[name] == value)
     if wanted.attribute is not None:
-        conditions.append(_has_attribute(*wanted.attribute, dialect))
+        conditions.append(_has_attribute(score.attributes, *wanted.attribute, dialect))
     if wanted.undecided:
-        conditions.append(~_has_outcome())
+        conditions.append(~_is_decided(model))
     if wanted.text:
         escaped = re.sub("[%_/]", r"/\g<0>", wanted.text)
         # The database's own small letters, on both sides.
-        conditions.append(_SCORE.search_text.like(func.lower(f"%{escaped}%"), escape="/"))
+        conditions.append(score.search_text.like(func.lower(f"%{escaped}%"), escape="/"))
     return conditions
 
 
-def _has_outcome() -> ColumnElement[bool]:
-    """Whether an outcome of the lead stands, as its rank says."""
-    rank = LEAD_RANKS.c
-    same = (rank.tenant == _SCORE.tenant, rank.lead_id == _SCORE.lead_id, rank.value_name == "")
+def _of_model(table: Table, tenant: str, model: str) -> list[ColumnElement[bool]]:
+    """Whose scores they are; to ask the model of those by the default one would leave the index."""
+    return [table.c.tenant == tenant, *([table.c.model == model] if model else [])]
+
+
+def _is_decided(model: str) -> ColumnElement[bool]:
+    """Whether an outcome stands that answers the model's question; of the default one as the rank says."""
+    if model:
+        return is_decided_by_name(NAMED_SCORES)
+    rank, score = LEAD_RANKS.c, CURRENT_SCORES.c
+    same = (rank.tenant == score.tenant, rank.lead_id == score.lead_id, rank.value_name == "")
     return exists(select(1).where(*same, rank.closed.bitwise_and(1) == 1))
 
 
-def _has_attribute(name: str, value: str, dialect: str) -> ColumnElement[bool]:
+def _has_attribute(attributes: Column[Any], name: str, value: str, dialect: str) -> ColumnElement[bool]:
     """Whether an attribute has a value, compared as text."""
     if dialect == "postgresql":
-        return func.json_extract_path_text(_SCORE.attributes.cast(JSON), name) == value
+        return func.json_extract_path_text(attributes.cast(JSON), name) == value
     # In SQLite's paths a quotation mark ends a name, and there is no way to write one.
     path = '$."' + name.replace('"', "") + '"'
-    number_or_text = func.json_extract(_SCORE.attributes, path)
-    is_flag = func.json_type(_SCORE.attributes, path).in_(("true", "false"))
+    number_or_text = func.json_extract(attributes, path)
+    is_flag = func.json_type(attributes, path).in_(("true", "false"))
     return or_(
-        and_(is_flag, func.json_type(_SCORE.attributes, path) == value),
+        and_(is_flag, func.json_type(attributes, path) == value),
         and_(~is_flag, number_or_text.cast(Text) == value),
     )

@@ -52,8 +52,9 @@ def _writes(table: str, key: Sequence[str]) -> DriverStatement:
 _WRITE = _writes("current_scores", ("lead_id", "tenant"))
 _WRITE_NAMED = _writes("named_scores", ("lead_id", "tenant", "model"))
 _REMEMBER = DriverStatement(
-    "INSERT INTO score_history (lead_id, tenant, hour, as_of, probability, points, grade, model_version) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (lead_id, tenant, hour) DO UPDATE SET "
+    "INSERT INTO score_history "
+    "(lead_id, tenant, model, hour, as_of, probability, points, grade, model_version) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (lead_id, tenant, model, hour) DO UPDATE SET "
     "as_of = excluded.as_of, probability = excluded.probability, points = excluded.points, "
     "grade = excluded.grade, model_version = excluded.model_version "
     "WHERE excluded.as_of >= score_history.as_of"
@@ -120,10 +121,9 @@ def write_scores(connection: Connection, update: ScoreUpdate, hooks: Sequence[On
     _write(connection, changes)
     remove_queued(connection, update.queued)
     _remove(connection, update.gone)
-    # Nobody is called by another model than the default one.
-    own = [change for change in changes if not change[1].model]
-    _remember(connection, own)
-    _close(connection, own, update.gone)
+    _remember(connection, changes)
+    # The ranks are those of the default model.
+    _close(connection, [change for change in changes if not change[1].model], update.gone)
     for earlier, current in changes:
         if _has_moved(earlier, current):
             for hook in hooks:
@@ -234,7 +234,7 @@ def _write(connection: Connection, changes: Sequence[tuple[CurrentScore | None, 
 def _remember(connection: Connection, changes: Iterable[tuple[CurrentScore | None, CurrentScore]]) -> None:
     rows = [
         (
-            *(each.lead_id, each.tenant, each.as_of // HOUR, each.as_of),
+            *(each.lead_id, each.tenant, each.model, each.as_of // HOUR, each.as_of),
             *(each.probability, each.points, each.grade, each.model_version),
         )
         for before, each in changes

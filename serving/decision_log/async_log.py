@@ -213,14 +213,15 @@ class DecisionLog:
             partial(overrides.add_override, override=override, received_at=received_at)
         )
 
-    async def overrides(self, tenant: str = "") -> list[tuple[Override, DecisionSummary]]:
-        """What people decided that counts now, each with the newest decision about its lead."""
+    async def overrides(self, tenant: str = "", model: str = "") -> list[tuple[Override, DecisionSummary]]:
+        """What people decided about a model's lists that counts now, with each lead's newest decision."""
 
         def find() -> list[tuple[Override, DecisionSummary]]:
             with self.writer.log.connect() as connection:
-                active = overrides.active_overrides(connection, tenant, _now())
+                active = overrides.active_overrides(connection, tenant, _now(), model)
                 decided = (
-                    (each, handovers.find_candidate(connection, each.lead_id, each.tenant)) for each in active
+                    (each, handovers.find_candidate(connection, each.lead_id, each.tenant, model))
+                    for each in active
                 )
                 return [(each, decision) for each, decision in decided if decision is not None]
 
@@ -230,12 +231,14 @@ class DecisionLog:
         """All that people ever decided about a lead's place on call lists."""
         return await self.read(lambda: list(overrides.overrides_of_lead(self.writer.log, lead_id, tenant)))
 
-    async def find_owner(self, plan: HandoverPlan, lead_id: str, tenant: str = "") -> str | None:
-        """Whose lead this is by a plan; None where it was never scored, "" where nobody takes it."""
+    async def find_owner(
+        self, plan: HandoverPlan, lead_id: str, tenant: str = "", model: str = ""
+    ) -> str | None:
+        """Whose lead this is by a plan; None where the model never scored it, "" where nobody takes it."""
 
         def find() -> str | None:
             with self.writer.log.connect() as connection:
-                return find_owner(connection, plan, lead_id, tenant)
+                return find_owner(connection, plan, lead_id, tenant, model)
 
         return await self.read(find)
 

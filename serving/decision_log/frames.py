@@ -117,7 +117,7 @@ def decisions_frame(log: Engine, features: FeatureSet, model: str = "") -> pl.Da
         another model with other features decided; ``by_hand`` says that people handed the lead over beside
         the model's choice. Shadow decisions are left out.
     """
-    overrides = overrides_by_lead(log)
+    overrides = overrides_by_lead(log, model=model)
     rows = (
         _decision_row(decision, features)
         | {"by_hand": is_handed_over_by_hand(overrides.get((decision.tenant, decision.lead_id), ()))}
@@ -177,16 +177,18 @@ def _list_row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def outcomes_frame(log: Engine) -> pl.DataFrame:
-    """The outcomes of all leads without those that were corrected, ordered by ``occurred_at``.
+def outcomes_frame(log: Engine, model: str = "") -> pl.DataFrame:
+    """The outcomes that answer a model's question without those corrected, ordered by ``occurred_at``.
 
     Args:
         log: An open log.
+        model: The name of the model. Default: the default model. Outcomes of a named one are its own, with
+            the leads that the default model's gave up; as long as it has none, all that name no model.
 
     Returns:
         One row per outcome: ``lead_id``, ``outcome`` and ``occurred_at`` (epoch seconds).
     """
-    return pl.DataFrame(list(_outcome_rows(outcomes(log))), _OUTCOME_SCHEMA)
+    return pl.DataFrame(list(_outcome_rows(outcomes(log, model=model))), _OUTCOME_SCHEMA)
 
 
 def latest_scores(log: Engine, model: str = "") -> Iterator[pl.DataFrame]:

@@ -9,6 +9,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, cast, func, insert, select, text, true
@@ -31,8 +32,8 @@ from models.handover_selection import (
 from serving.decision_log import ranks
 from serving.decision_log.database import writing
 from serving.decision_log.erasure import lock_against_erasure, lock_against_records
-from serving.decision_log.overrides import active_overrides
-from serving.decision_log.owner_lists import Overridden, select_lists
+from serving.decision_log.overrides import active_overrides, decision_of_lead
+from serving.decision_log.owner_lists import Overridden, open_by_name, select_lists, values_by_name
 from serving.decision_log.queries import decisions_by_number, decisions_of_handover
 from serving.decision_log.records import Handover, HandoverLead
 from serving.decision_log.tables import (
@@ -42,6 +43,7 @@ from serving.decision_log.tables import (
     HANDOVER_EXCLUSIONS,
     HANDOVERS,
     LEAD_RANKS,
+    NAMED_SCORES,
     OPEN_LEADS,
     RANKED_VALUES,
     RESERVE_LEADS,
@@ -117,13 +119,14 @@ def select_handovers(log: Engine, wish: ListWish) -> list[OwnerList]:
         NoSuchValueError: No open lead has a number in ``wish.request.value``.
     """
     request = wish.request
-    if request.value:
+    if request.value and not request.model:
         rank_by_value(log, request.value)
     with _snapshot(log) as connection:
-        overrides = active_overrides(connection, request.tenant, int(time.time()))
+        overrides = active_overrides(connection, request.tenant, int(time.time()), request.model)
         dormant = 0 if request.dormant else _count_dormant(connection, request)
         nobodys = {DORMANT: dormant} if dormant else {}
-        if not (wish.by_owner or request.reserve or wish.plan.exclusions or overrides):
+        by_rank = not (wish.by_owner or request.reserve or wish.plan.exclusions or overrides or request.model)
+        if by_rank:
             return [OwnerList(request, _select(connection, request), {}, nobodys)]
         overridden = Overridden(
             *(
@@ -131,10 +134,21 @@ def select_handovers(log: Engine, wish: ListWish) -> list[OwnerList]:
                 for action in ("hand_over", "take_off")
             )
         )
-        groups = open_lead_groups(connection, request)
+        groups = [] if request.model else open_lead_groups(connection, request)
     typical_value = next((each.factor for each in groups if not each.known), 1.0)
+    if request.model and request.value:
+        typical_value = _median_by_name(log, request)
     lists = select_lists(log, wish, overridden, typical_value)
     return [replace(each, nobodys={**each.nobodys, **nobodys}) for each in lists]
+
+
+def _median_by_name(log: Engine, request: HandoverRequest) -> float:
+    """The median of what the open leads of a named model are worth, for those of which it is not known."""
+    values = list(values_by_name(log, request))
+    if not values:
+        with log.connect() as connection:
+            raise _no_such_value(connection, request.value, request.model)
+    return float(median(values))
 
 
 def _snapshot(log: Engine) -> AbstractContextManager[Connection]:
@@ -345,6 +359,11 @@ def open_lead_groups(connection: Connection, request: HandoverRequest) -> list[L
 
 def _count_dormant(connection: Connection, request: HandoverRequest) -> int:
     """How many open leads are dormant."""
+    if request.model:
+        own = [NAMED_SCORES.c.tenant == request.tenant] if request.tenant else []
+        dormant = (NAMED_SCORES.c.state == "dormant", *open_by_name(replace(request, dormant=True)))
+        query = select(func.count()).select_from(NAMED_SCORES).where(*own, *dormant)
+        return int(connection.execute(query).scalar_one())
     conditions = (
         _OPEN,
         *_tenant_conditions(connection, request.tenant),
@@ -411,14 +430,14 @@ def _has_number(connection: Connection, name: str) -> bool:
     return bool(rows)
 
 
-def _no_such_value(connection: Connection, name: str) -> NoSuchValueError:
-    rows = _newest_rows(connection)
+def _no_such_value(connection: Connection, name: str, model: str = "") -> NoSuchValueError:
+    rows = _newest_rows(connection, model)
     names = {n for row in rows for n, value in row.items() if isinstance(value, int | float)}
     return NoSuchValueError(f"no open lead has a number in {name[:40]!r}{suggest(name, names)}")
 
 
-def _newest_rows(connection: Connection) -> list[dict[str, Any]]:
-    ranked = (DECISIONS.c.shadow == 0, DECISIONS.c.model == "")
+def _newest_rows(connection: Connection, model: str = "") -> list[dict[str, Any]]:
+    ranked = (DECISIONS.c.shadow == 0, DECISIONS.c.model == model)
     query = select(DECISIONS.c.row).where(*ranked).order_by(DECISIONS.c.id.desc()).limit(100)
     return [json.loads(row) for row in connection.execute(query).scalars()]
 
@@ -471,6 +490,7 @@ def _read_handover(log: Engine, head: Mapping[Any, Any]) -> Handover:
         **{name: head[name] for name in ("day", "capacity", "explore", "value", "tenant", "control_share")},
         owner=head["owner"],
         dormant=bool(head["dormant"]),
+        model=head["model"],
     )
     leads, waiting = (
         tuple(
@@ -586,9 +606,8 @@ def _candidate_row(number: int, rank: int, candidate: HandoverCandidate) -> dict
     return {"handover_id": number, "rank": rank} | asdict(candidate)
 
 
-def find_candidate(connection: Connection, lead_id: str, tenant: str) -> DecisionSummary | None:
-    """The newest answered decision about a lead; None where there is none, or its lead was erased."""
-    ranked = select(LEAD_RANKS.c.decision_id).where(
-        LEAD_RANKS.c.tenant == tenant, LEAD_RANKS.c.lead_id == lead_id, LEAD_RANKS.c.value_name == ""
-    )
-    return next(decisions_by_number(connection, ranked), None)
+def find_candidate(
+    connection: Connection, lead_id: str, tenant: str, model: str = ""
+) -> DecisionSummary | None:
+    """The decision that a model ranks a lead by; None where there is none, or its lead was erased."""
+    return next(decisions_by_number(connection, decision_of_lead(lead_id, tenant, model)), None)

@@ -15,12 +15,12 @@ from sqlalchemy import delete, func, insert, select
 from features.clock import DAY
 from serving.decision_log.erasure import erased_since, lock_against_erasure
 from serving.decision_log.records import Override
-from serving.decision_log.tables import HANDOVER_OVERRIDES, LEAD_RANKS
+from serving.decision_log.tables import HANDOVER_OVERRIDES, LEAD_RANKS, NAMED_SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Select
 
     from serving.decision_log.records import OverrideAction
 
@@ -31,30 +31,34 @@ def add_override(connection: Connection, override: Override, received_at: float)
     """Log an override; False, and nothing is logged, where the lead was never scored or was erased since."""
     lock_against_erasure(connection)
     lead = (override.tenant, override.lead_id)
-    known = select(LEAD_RANKS.c.decision_id).where(
-        LEAD_RANKS.c.tenant == override.tenant,
-        LEAD_RANKS.c.lead_id == override.lead_id,
-        LEAD_RANKS.c.value_name == "",
-        LEAD_RANKS.c.decision_id > 0,
-    )
+    known = decision_of_lead(override.lead_id, override.tenant, override.model)
     if connection.execute(known).first() is None or erased_since(connection, [lead], received_at):
         return False
     connection.execute(insert(HANDOVER_OVERRIDES), [asdict(override)])
     return True
 
 
-def active_overrides(connection: Connection, tenant: str, now: int) -> list[Override]:
+def decision_of_lead(lead_id: str, tenant: str, model: str = "") -> Select[Any]:
+    """The number of the decision that a model ranks a lead by; no row where it has none."""
+    leads = NAMED_SCORES.c if model else LEAD_RANKS.c
+    own = leads.model == model if model else leads.value_name == ""
+    is_it = (leads.tenant == tenant, leads.lead_id == lead_id, own, leads.decision_id > 0)
+    return select(leads.decision_id).where(*is_it)
+
+
+def active_overrides(connection: Connection, tenant: str, now: int, model: str = "") -> list[Override]:
     """What counts now, the newest about each lead, in the order in which it was reported.
 
     Args:
         connection: A connection to the log.
         tenant: Whose leads; "" means those of all.
         now: Epoch seconds.
+        model: The name of the model whose lists they are about. Default: the default one.
 
     Returns:
         Overrides that were not withdrawn.
     """
-    own = [_OVERRIDE.tenant == tenant] if tenant else []
+    own = [_OVERRIDE.model == model, *([_OVERRIDE.tenant == tenant] if tenant else [])]
     newest = select(func.max(_OVERRIDE.id)).where(*own).group_by(_OVERRIDE.tenant, _OVERRIDE.lead_id)
     query = (
         select(HANDOVER_OVERRIDES)
@@ -64,9 +68,11 @@ def active_overrides(connection: Connection, tenant: str, now: int) -> list[Over
     return [_override(row) for row in connection.execute(query).mappings()]
 
 
-def overrides_by_lead(log: Engine, tenant: str = "") -> dict[tuple[str, str], list[Override]]:
-    """All overrides that are logged, in the order in which they were reported, by tenant and lead."""
-    own = [_OVERRIDE.tenant == tenant] if tenant else []
+def overrides_by_lead(
+    log: Engine, tenant: str = "", model: str = ""
+) -> dict[tuple[str, str], list[Override]]:
+    """All overrides about a model's lists, in the order in which they were reported, by tenant and lead."""
+    own = [_OVERRIDE.model == model, *([_OVERRIDE.tenant == tenant] if tenant else [])]
     by_lead: dict[tuple[str, str], list[Override]] = {}
     with log.connect() as connection:
         rows = connection.execute(select(HANDOVER_OVERRIDES).where(*own).order_by(_OVERRIDE.id)).mappings()

@@ -10,10 +10,10 @@ import json
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, literal, select, union_all
+from sqlalchemy import and_, exists, func, literal, or_, select, union_all
 
 from serving.decision_log.overrides import action_on, overrides_by_lead
-from serving.decision_log.records import WITHDRAWN, Decision, DecisionSummary, Outcome
+from serving.decision_log.records import GIVEN_UP, WITHDRAWN, Decision, DecisionSummary, Outcome
 from serving.decision_log.tables import (
     CONTROL_LEADS,
     CURRENT_SCORES,
@@ -21,6 +21,7 @@ from serving.decision_log.tables import (
     ERASURES,
     HANDED_OVER,
     HANDOVERS,
+    NAMED_SCORES,
     OUTCOMES,
     RESERVE_LEADS,
 )
@@ -97,19 +98,24 @@ def decisions_of_handover(log: Engine, handover_id: int) -> dict[int, DecisionSu
     )
     with log.connect() as connection:
         # A score that was computed again and came out the same is as of then, though it is no new decision.
-        same = (
-            (CURRENT_SCORES.c.lead_id == DECISIONS.c.lead_id)
-            & (CURRENT_SCORES.c.tenant == DECISIONS.c.tenant)
-            & (CURRENT_SCORES.c.decision_id == DECISIONS.c.id)
-            & (CURRENT_SCORES.c.points == DECISIONS.c.points)
-        )
-        repeated = select(DECISIONS.c.id, CURRENT_SCORES.c.as_of).join(CURRENT_SCORES, same)
-        rows = connection.execute(repeated.where(DECISIONS.c.id.in_(numbers)))
-        again: dict[int, int] = {row.id: row.as_of for row in rows}
+        own = DECISIONS.c.id.in_(numbers)
+        both = union_all(*(_repeated(table).where(own) for table in (CURRENT_SCORES, NAMED_SCORES)))
+        again: dict[int, int] = {row.id: row.as_of for row in connection.execute(both)}
         return {
             each.id: replace(each, as_of=max(each.as_of, again.get(each.id, each.as_of)))
             for each in decisions_by_number(connection, numbers)
         }
+
+
+def _repeated(scores: Table) -> Select[Any]:
+    """The decisions whose score came out the same again, and as of when it last did."""
+    same = (
+        (scores.c.lead_id == DECISIONS.c.lead_id)
+        & (scores.c.tenant == DECISIONS.c.tenant)
+        & (scores.c.decision_id == DECISIONS.c.id)
+        & (scores.c.points == DECISIONS.c.points)
+    )
+    return select(DECISIONS.c.id, scores.c.as_of).join(scores, same)
 
 
 def decisions_by_number(
@@ -121,7 +127,7 @@ def decisions_by_number(
 
 
 def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[str, Any]]]:
-    """Every hand-over of a lead: its decision, and what the list and the log know of it.
+    """Every hand-over of a lead by the default model: its decision, and what list and log know of it.
 
     That is ``propensity``, ``by_lot``, ``worth``, ``handover_id``, ``tenant``, ``first_decided_at``, when
     the lead was first scored, ``owner``, whose list it was ("": anybody's), and ``taken_off``, whether people
@@ -149,7 +155,7 @@ def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[
         .join(HANDED_OVER, HANDED_OVER.c.decision_id == DECISIONS.c.id)
         .outerjoin(HANDOVERS, HANDOVERS.c.id == HANDED_OVER.c.handover_id)
         .outerjoin(first, same)
-        .where(*_of(DECISIONS, tenant))
+        .where(*_of(DECISIONS, tenant), DECISIONS.c.model == "")
         .order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
     )
     for row in _rows(log, query):
@@ -161,7 +167,10 @@ def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[
 
 
 def handover_lists(log: Engine, tenant: str = "") -> Iterator[dict[str, Any]]:
-    """Every list in the order of days: request, counts, and ``cut``, the worth of its last lead above."""
+    """Every list of the default model in the order of days.
+
+    Each has its request and counts, and ``cut``, the worth of its last lead above.
+    """
     cut = (
         select(HANDED_OVER.c.handover_id, func.min(HANDED_OVER.c.worth).label("cut"))
         .where(HANDED_OVER.c.explored == 0)
@@ -171,7 +180,7 @@ def handover_lists(log: Engine, tenant: str = "") -> Iterator[dict[str, Any]]:
     query = (
         select(HANDOVERS, cut.c.cut)
         .outerjoin(cut, cut.c.handover_id == HANDOVERS.c.id)
-        .where(*_of(HANDOVERS, tenant))
+        .where(*_of(HANDOVERS, tenant), HANDOVERS.c.model == "")
         .order_by(HANDOVERS.c.day, HANDOVERS.c.id)
     )
     return _rows(log, query)
@@ -180,21 +189,23 @@ def handover_lists(log: Engine, tenant: str = "") -> Iterator[dict[str, Any]]:
 def lists_of_lead(log: Engine, lead_id: str, tenant: str = "") -> Iterator[dict[str, Any]]:
     """The lists that a lead was on or left off for the control group, in the order of their days.
 
-    Each has ``day``, ``handed_over`` and ``by_lot``.
+    Each has ``day``, ``handed_over``, ``by_lot`` and ``model``, "" for the default one.
     """
     queries = (
         _arm(table, handed_over).where(table.c.lead_id == lead_id, *_of(table, tenant))
         for table, handed_over in ((HANDED_OVER, 1), (CONTROL_LEADS, 0))
     )
     both = union_all(*queries).subquery()
-    query = select(both.c.day, both.c.handed_over, both.c.by_lot).order_by(both.c.day, both.c.handover_id)
+    columns = (both.c[name] for name in ("day", "handed_over", "by_lot", "model"))
+    query = select(*columns).order_by(both.c.day, both.c.handover_id)
     return _rows(log, query)
 
 
 def experiment_entries(log: Engine) -> Iterator[tuple[Decision, dict[str, Any]]]:
     """The decision about each lead of a list or of its control group, in the order of the lists.
 
-    With it ``day``, ``handed_over``, ``by_lot`` and ``control_share``.
+    The lists are those of the default model. With it ``day``, ``handed_over``, ``by_lot`` and
+    ``control_share``.
     """
     arms = ((HANDED_OVER, 1), (CONTROL_LEADS, 0))
     both = union_all(*(_arm(table, handed_over) for table, handed_over in arms)).subquery()
@@ -202,6 +213,7 @@ def experiment_entries(log: Engine) -> Iterator[tuple[Decision, dict[str, Any]]]
     query = (
         select(DECISIONS, *(both.c[name] for name in names))
         .join(both, both.c.decision_id == DECISIONS.c.id)
+        .where(DECISIONS.c.model == "")
         .order_by(both.c.handover_id, both.c.handed_over, both.c.rank)
     )
     for row in _rows(log, query):
@@ -211,7 +223,8 @@ def experiment_entries(log: Engine) -> Iterator[tuple[Decision, dict[str, Any]]]
 
 def _arm(table: Table, handed_over: int) -> Select[Any]:
     own = (table.c.handover_id, table.c.rank, table.c.decision_id, table.c.explored.label("by_lot"))
-    shared = (HANDOVERS.c.day, HANDOVERS.c.control_share, literal(handed_over).label("handed_over"))
+    of_list = (HANDOVERS.c[name] for name in ("day", "control_share", "model"))
+    shared = (*of_list, literal(handed_over).label("handed_over"))
     return select(*own, *shared).join(HANDOVERS, HANDOVERS.c.id == table.c.handover_id)
 
 
@@ -229,14 +242,29 @@ def decisions_of_model(log: Engine, model_version: str) -> Iterator[Decision]:
     return map(_decision, _rows(log, select(DECISIONS).where(DECISIONS.c.model_version == model_version)))
 
 
-def outcomes(log: Engine, lead_id: str | None = None, tenant: str = "") -> Iterator[Outcome]:
-    """The outcomes of all leads or of one, by ``occurred_at``, without those corrected or withdrawn."""
+def outcomes(log: Engine, lead_id: str | None = None, tenant: str = "", model: str = "") -> Iterator[Outcome]:
+    """The outcomes that answer a model's question, by ``occurred_at``, without those corrected or withdrawn.
+
+    Those of a named model are its own, with the leads that the default model's gave up. As long as none was
+    reported of it, all that were reported without a model count: there was no other way to report them.
+    """
     later = OUTCOMES.alias()
     same = [later.c[name] == OUTCOMES.c[name] for name in ("tenant", "lead_id")]
     corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, *same)
     stands = (~corrected.exists(), OUTCOMES.c.outcome != WITHDRAWN)
-    query = select(*_OUTCOME_COLUMNS).where(*stands, *_of(OUTCOMES, tenant))
+    query = select(*_OUTCOME_COLUMNS).where(*stands, *_of(OUTCOMES, tenant), _answers(model))
     return _outcomes(log, query if lead_id is None else query.where(OUTCOMES.c.lead_id == lead_id))
+
+
+def _answers(model: str) -> ColumnElement[bool]:
+    """Whether an outcome answers the question of a model."""
+    unnamed = OUTCOMES.c.model == ""
+    if not model:
+        return unnamed
+    of_model = OUTCOMES.alias()
+    has_own = exists(select(1).where(of_model.c.model == model))
+    also = or_(OUTCOMES.c.outcome.in_(GIVEN_UP), ~has_own)
+    return or_(OUTCOMES.c.model == model, and_(unnamed, also))
 
 
 def outcome_history(log: Engine, lead_id: str, tenant: str = "") -> Iterator[Outcome]:

@@ -56,7 +56,8 @@ _CLOSE_VALUES = text(
 )
 _REOPEN = text(
     f"UPDATE lead_ranks SET closed = closed & 2 WHERE {_KEY} AND closed & 1 = 1 AND NOT EXISTS "  # noqa: S608
-    f"(SELECT 1 FROM outcomes AS stands WHERE {_KEY} AND outcome <> 'withdrawn' AND NOT EXISTS "
+    f"(SELECT 1 FROM outcomes AS stands WHERE {_KEY} AND model = '' AND outcome <> 'withdrawn' "
+    "AND NOT EXISTS "
     f"(SELECT 1 FROM outcomes AS later WHERE {_KEY} AND later.corrects = stands.key))"
 )
 _CLOSE_BY_STAGE = DriverStatement(

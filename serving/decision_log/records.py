@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost", "withdrawn"]
 WITHDRAWN: OutcomeKind = "withdrawn"
+# What ends a lead whatever else is asked of it; who was won may still renew.
+GIVEN_UP: tuple[OutcomeKind, ...] = ("rejected", "disqualified", "lost")
 DecidedBy = Literal["person", "system"]
 OverrideAction = Literal["hand_over", "take_off", "withdraw"]
 OutcomeStatus = Literal["recorded", "repeated", "key_conflict", "other_lead", "circle"]
@@ -140,6 +142,7 @@ class Outcome:
         recorded_at: When the log recorded it, in epoch seconds. Default: 0, not recorded yet.
         tenant: The label that the reporter's key is bound to. Default: "", none.
         decided_by: Whether a person decided it, or a system by itself. Default: None, not reported.
+        model: The name of the model whose question it answers. Default: "", the default one.
     """
 
     key: str
@@ -151,6 +154,7 @@ class Outcome:
     recorded_at: int = 0
     tenant: str = ""
     decided_by: DecidedBy | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +235,7 @@ class Override:
         owner: On whose list the lead is put; "" is on every one without an owner.
         key_id: The name of the API key that it was reported with; None without keys.
         tenant: Whose lead it is; "" without tenants.
+        model: The name of the model whose lists it is about; "" for the default one.
     """
 
     lead_id: str
@@ -242,6 +247,7 @@ class Override:
     owner: str = ""
     key_id: str | None = None
     tenant: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
-from sqlalchemy import delete, insert, select, text, tuple_
+from sqlalchemy import delete, insert, or_, select, text, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from features.clock import DAY, HOUR
@@ -61,7 +61,7 @@ _BATCH_ROWS = 1_000
 HANDOVER_TABLES = (HANDED_OVER, CONTROL_LEADS, RESERVE_LEADS)
 # Knowing what it writes it takes half the time, and a hundred reasons cost more than the row.
 _REASONS = TypeAdapter(tuple[Reason, ...])
-_CONTENT = ("lead_id", "outcome", "reason", "occurred_at", "corrects")
+_CONTENT = ("lead_id", "outcome", "reason", "occurred_at", "corrects", "model")
 # What is written with every answer goes to the driver as it is: translating it takes longer than SQLite.
 _COLUMNS = (
     *("id", "decided_at", "request_id", "lead_id", "as_of", "endpoint", "model_version", "probability"),
@@ -234,20 +234,22 @@ def add_outcomes(
             later if (outcome.tenant, outcome.key) in late else status
             for outcome, status, later in zip(outcomes, statuses, again, strict=True)
         ]
-    closed = {(row["tenant"], row["lead_id"]) for row in fresh}
-    ranks.close_leads(connection, closed)
-    ranks.reopen_leads(connection, _with_withdrawals(connection, closed))
-    queue_scored_leads(connection, sorted(closed))
+    reported = {(row["tenant"], row["lead_id"]) for row in fresh}
+    # The ranks are those of the default model; a correction may take an outcome to another model, or back.
+    ranks.close_leads(connection, {(row["tenant"], row["lead_id"]) for row in fresh if not row["model"]})
+    ranks.reopen_leads(connection, _perhaps_open(connection, reported))
+    queue_scored_leads(connection, sorted(reported))
     return statuses
 
 
-def _with_withdrawals(connection: Connection, leads: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of some leads of which an outcome was withdrawn, which may leave them without any."""
+def _perhaps_open(connection: Connection, leads: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of some leads that a withdrawal, or a correction of a named model, may have left open."""
     if not leads:
         return []
     columns = (OUTCOMES.c.tenant, OUTCOMES.c.lead_id)
     query = select(*columns).where(
-        OUTCOMES.c.outcome == WITHDRAWN, OUTCOMES.c.lead_id.in_(sorted({lead_id for _, lead_id in leads}))
+        or_(OUTCOMES.c.outcome == WITHDRAWN, OUTCOMES.c.model != ""),
+        OUTCOMES.c.lead_id.in_(sorted({lead_id for _, lead_id in leads})),
     )
     return [lead for row in connection.execute(query) if (lead := (row[0], row[1])) in leads]
 
@@ -428,7 +430,7 @@ _WITHOUT_DECISION = tuple(
 
 
 def _prune_history(connection: Connection, before: int, most: int) -> None:
-    key = (SCORE_HISTORY.c.lead_id, SCORE_HISTORY.c.tenant, SCORE_HISTORY.c.hour)
+    key = [SCORE_HISTORY.c[name] for name in ("lead_id", "tenant", "model", "hour")]
     old = select(*key).where(SCORE_HISTORY.c.hour < before // HOUR).order_by(SCORE_HISTORY.c.hour)
     connection.execute(delete(SCORE_HISTORY).where(tuple_(*key).in_(old.limit(most))))
 

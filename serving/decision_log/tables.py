@@ -82,6 +82,8 @@ OUTCOMES = Table(
     Column("corrects", Text),
     _tenant(),
     Column("decided_by", Text),
+    # The name of the model whose question it answers; "" for the default one.
+    Column("model", Text, nullable=False, server_default=""),
     UniqueConstraint("tenant", "key", name="outcome_keys"),
     Index("outcomes_of_a_lead", "lead_id", "id"),
     Index("outcomes_in_time", "recorded_at"),
@@ -112,9 +114,12 @@ HANDOVERS = Table(
     Column("control_share", Double, nullable=False, server_default="0"),
     Column("owner", Text, nullable=False, server_default=""),
     Column("dormant", SmallInteger, nullable=False, server_default="0"),
+    # The name of the model that ranks; "" for the default one.
+    Column("model", Text, nullable=False, server_default=""),
     # Whoever asks first on a day decides for all of the same tenant who ask the same.
     UniqueConstraint(
-        *("tenant", "day", "capacity", "explore", "value", "owner", "dormant"), name="handovers_of_a_day"
+        *("tenant", "day", "capacity", "explore", "value", "owner", "dormant", "model"),
+        name="handovers_of_a_day",
     ),
     sqlite_autoincrement=True,
 )
@@ -171,6 +176,7 @@ HANDOVER_EXCLUSIONS = Table(
 )
 # What people decided beside the model's choice; the newest about a lead counts until ``until``.
 #   action: hand_over, take_off or withdraw
+#   model: the name of the model whose lists it is about; "" for the default one
 HANDOVER_OVERRIDES = Table(
     "handover_overrides",
     METADATA,
@@ -184,6 +190,7 @@ HANDOVER_OVERRIDES = Table(
     Column("recorded_at", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),
     _tenant(),
+    Column("model", Text, nullable=False, server_default=""),
     Index("handover_overrides_of_a_lead", "lead_id", "id"),
     sqlite_autoincrement=True,
 )
@@ -300,6 +307,7 @@ FORGOTTEN_LEADS = Table(
 )
 # People who signed in to the console; ``name`` is that of a key or of an identity provider's user.
 #   key_sha256: the key that they signed in with, which ends the session when it is revoked; else ""
+#   models: of a user of an identity provider the models that they may see, with blanks between; "" means all
 CONSOLE_SESSIONS = Table(
     "console_sessions",
     METADATA,
@@ -310,6 +318,7 @@ CONSOLE_SESSIONS = Table(
     Column("key_sha256", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("models", Text, nullable=False, server_default=""),
     Index("console_sessions_in_time", "expires_at"),
 )
 # Leads whose score is not true any more, and accounts whose leads' are not. Written in the transaction that
@@ -385,21 +394,25 @@ CURRENT_SCORES = Table(
     _partial_index("current_scores_of_account", ("account_id", "tenant"), "account_id IS NOT NULL"),
     _partial_index("current_scores_in_time", ("model_version", "scored_at"), "state <> 'closed'"),
 )
-# The same by each of the other models that a service has: nobody is called by them, and no list is mixed.
+# The same by each of the other models that a service has, whose lists are its own: none is mixed.
 NAMED_SCORES = Table(
     "named_scores",
     METADATA,
     *_score_columns(by_model=True),
+    Column("search_text", Text, Computed(_SEARCH_TEXT)),
+    Index("named_scores_by_probability", "tenant", "model", "state", "probability", "lead_id"),
+    Index("named_scores_by_owner", "tenant", "model", "state", "owner"),
     _partial_index("named_scores_of_account", ("account_id", "tenant", "model"), "account_id IS NOT NULL"),
     _partial_index("named_scores_in_time", ("model", "model_version", "scored_at"), "state <> 'closed'"),
 )
-# Scores as they were whenever grade, points or the model had changed, at most one an hour: ``hour`` is
-# ``as_of`` in whole hours.
+# Scores as they were whenever grade, points or the model's version had changed, at most one an hour: ``hour``
+# is ``as_of`` in whole hours. ``model`` is the name of the model, "" for the default one.
 SCORE_HISTORY = Table(
     "score_history",
     METADATA,
     Column("lead_id", Text, primary_key=True),
     _tenant(primary_key=True),
+    Column("model", Text, primary_key=True, server_default=""),
     Column("hour", BigInteger, primary_key=True, autoincrement=False),
     Column("as_of", BigInteger, nullable=False),
     Column("probability", Double, nullable=False),

@@ -24,6 +24,7 @@ from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
 from serving.schemas import (
     ExpectedConversions,
+    HandoverChoice,
     HandoverExclusion,
     HandoverLeadOut,
     HandoverOrder,
@@ -32,6 +33,7 @@ from serving.schemas import (
     HandoverResponse,
     OwnerListOut,
 )
+from serving.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,10 +79,10 @@ async def _make(request: Request, journal: DecisionLog) -> HandoverResponse:
     return await _respond(wish, lists, query.stale_days, journal)
 
 
-def _wish(query: HandoverQuery, owners: Mapping[str, int] | None = None) -> ListWish:
+def _wish(query: HandoverChoice, owners: Mapping[str, int] | None = None) -> ListWish:
     """What is asked for today, with the shares and the plan of the service where the request names none."""
     service = bentoml.get_current_service()
-    if query.value and service.champion.current is not None:
+    if query.value and service.served.champion.current is not None:
         _require_number(query.value, service.scorer.model.features)
     plan = service.handover.plan or HandoverPlan()
     if owners is not None:
@@ -100,6 +102,7 @@ def _wish(query: HandoverQuery, owners: Mapping[str, int] | None = None) -> List
         control_share=service.control,
         dormant=query.dormant,
         reserve=plan.reserve if query.reserve is None else query.reserve,
+        model=current_request().model,
     )
     return ListWish(request, plan, by_owner, frozenset(() if owner is None else (owner,)))
 
@@ -126,7 +129,9 @@ async def _respond(
     wish: ListWish, lists: Sequence[Handover], stale_days: int, journal: DecisionLog
 ) -> HandoverResponse:
     """The lists as they were made, and what people have decided since."""
-    decided = _Decided(tuple(await journal.overrides(wish.request.tenant)), wish, stale_days)
+    decided = _Decided(
+        tuple(await journal.overrides(wish.request.tenant, wish.request.model)), wish, stale_days
+    )
     # The distribution of thousands of leads takes a tenth of a second.
     return await asyncio.to_thread(_response, wish, lists, decided)
 
@@ -144,6 +149,7 @@ def _response(wish: ListWish, lists: Sequence[Handover], decided: _Decided) -> H
         capacity=sum(each.request.capacity for each, _ in entries),
         explore=request.explore,
         value=request.value or None,
+        model=request.model or DEFAULT_MODEL,
         open=sum(each.open for each, _ in entries),
         tied=sum(each.tied for each, _ in entries),
         tied_taken=sum(each.tied_taken for each, _ in entries),

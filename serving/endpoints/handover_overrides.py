@@ -29,7 +29,8 @@ _UNKNOWN = Problem(
 
 
 async def _show(_: Request, journal: DecisionLog) -> HandoverOverridesResponse:
-    decided = await journal.overrides(current_request().tenant)
+    context = current_request()
+    decided = await journal.overrides(context.tenant, context.model)
     return HandoverOverridesResponse(overrides=[override_out(each) for each, _ in decided])
 
 
@@ -47,6 +48,7 @@ async def _record(request: Request, journal: DecisionLog) -> HandoverOverrideOut
         await _owner(override_in, journal) if override_in.action == "hand_over" else "",
         context.key_id,
         context.tenant,
+        context.model,
     )
     if not await journal.log_override(override, context.received_at):
         raise ProblemResponse(_UNKNOWN)
@@ -60,7 +62,8 @@ async def _owner(override_in: HandoverOverrideIn, journal: DecisionLog) -> str:
         return override_in.owner if plan is None else plan.spelled(override_in.owner)
     if plan is None or not plan.has_owners:
         return ""
-    owner = await journal.find_owner(plan, override_in.lead_id, current_request().tenant)
+    context = current_request()
+    owner = await journal.find_owner(plan, override_in.lead_id, context.tenant, context.model)
     if owner is None:
         raise ProblemResponse(_UNKNOWN)
     if not owner:

@@ -67,8 +67,7 @@ async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
     known = await service.store.leads([lead_id], context.tenant)
     scores = CurrentScores(journal)
     current = await scores.find(lead_id, context.tenant, context.model)
-    # The history of scores is kept of the default model alone.
-    history = () if current is None or context.model else await scores.history(lead_id, context.tenant)
+    history = () if current is None else await scores.history(lead_id, context.tenant, context.model)
     decisions: list[NewDecision] = []
     with service.workload.admit(_COST_MS):
         response = await service.workload.run(

@@ -59,7 +59,11 @@ async def record_outcomes(
     entries: list[Outcome | OutcomeRejected] = await run(
         lambda: [_parse_or_reject(item, now) for item in items]
     )
-    outcomes = [replace(entry, tenant=context.tenant) for entry in entries if isinstance(entry, Outcome)]
+    outcomes = [
+        replace(entry, tenant=context.tenant, model=context.model)
+        for entry in entries
+        if isinstance(entry, Outcome)
+    ]
     statuses = iter(await store.log_outcomes(outcomes, context.received_at) if outcomes else ())
     return [_result(entry, next(statuses)) if isinstance(entry, Outcome) else entry for entry in entries]
 

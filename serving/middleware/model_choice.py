@@ -17,29 +17,22 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-# What any model can answer.
+# What any model can answer. Outcomes that name no model are the default one's, whoever reports them.
 ANY_MODEL = frozenset(
     (
         *(("/v1/score", "POST"), ("/v1/explain", "POST"), ("/v1/model", "GET"), ("/report", "GET")),
         *(("/v1/leads/{id}", "GET"), ("/v1/accounts", "GET"), ("/v1/accounts/{id}", "GET")),
+        *(("/v1/handover", "GET"), ("/v1/handover", "POST")),
+        *(("/v1/handover/overrides", "GET"), ("/v1/handover/overrides", "POST")),
     )
 )
+_OUTCOMES = ("/v1/outcomes", "POST")
 # What is of leads, whichever model asks. Other addresses take no such field.
-_OF_DEFAULT_MODEL = frozenset(
-    (
-        *(
-            ("/v1/handover", "GET"),
-            ("/v1/handover", "POST"),
-            ("/v1/outcomes", "POST"),
-            ("/v1/events", "POST"),
-        ),
-        ("/v1/leads/{id}", "DELETE"),
-    )
-)
+_OF_NO_MODEL = frozenset((("/v1/events", "POST"), ("/v1/leads/{id}", "DELETE")))
 _UNSUPPORTED = Problem(
     HTTPStatus.BAD_REQUEST,
     "model_unsupported",
-    "only the default model has hand-overs and outcomes; leave model out of this address",
+    "events and erasures are about leads, whichever model asks; leave model out of this address",
     "model",
 )
 _SEVERAL = Problem(
@@ -67,9 +60,9 @@ class ModelChoiceMiddleware:
         chosen = _chosen(scope)
         name = chosen[0] if chosen else DEFAULT_MODEL
         address = (context.endpoint, scope["method"])
-        if address not in ANY_MODEL:
+        if address not in ANY_MODEL and not (chosen and address == _OUTCOMES):
             # What no model answers, a key that is limited to some may do as far as its scopes go.
-            return _UNSUPPORTED if chosen and address in _OF_DEFAULT_MODEL else None
+            return _UNSUPPORTED if chosen and address in _OF_NO_MODEL else None
         if len(chosen) > 1:
             return _SEVERAL
         if name not in (DEFAULT_MODEL, *self._names):

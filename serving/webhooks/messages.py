@@ -147,11 +147,15 @@ class WebhookWriter:
         self, connection: Connection, request: HandoverRequest, rows: Sequence[Mapping[str, Any]]
     ) -> None:
         """Tell of leads that were handed over; ``rows`` are those of ``handed_over``."""
-        due = [each for each in self._subscriptions if "lead.handed_over" in each.events]
+        model = request.model or DEFAULT_MODEL
+        due = [
+            each for each in self._subscriptions if "lead.handed_over" in each.events and model in each.models
+        ]
         if not due:
             return
         now, plan = time.time(), self._find_plan()
         shared = {
+            "model": model,
             "day": f"{to_datetime(request.day):%Y-%m-%d}",
             "owner": request.owner or None,
             "teams": list(plan.teams_of(request.owner)) if plan and request.owner else [],
@@ -183,7 +187,9 @@ class WebhookWriter:
             _message(subscription, "outcome.recorded", _outcome(outcome), now)
             for outcome in outcomes
             for subscription in self._subscriptions
-            if "outcome.recorded" in subscription.events and _is_of(subscription, outcome.tenant)
+            if "outcome.recorded" in subscription.events
+            and _is_of(subscription, outcome.tenant)
+            and (outcome.model or DEFAULT_MODEL) in subscription.models
         ]
         add_messages(connection, messages, now, received_at)
 
@@ -241,7 +247,7 @@ def _handed_over(row: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[st
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
     names = ("lead_id", "tenant", "key", "outcome", "occurred_at", "corrects")
-    return {name: getattr(outcome, name) for name in names}
+    return {name: getattr(outcome, name) for name in names} | {"model": outcome.model or DEFAULT_MODEL}
 
 
 def _decisions(connection: Connection, numbers: Sequence[int]) -> dict[int, Mapping[str, Any]]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import pytest
+from log_entries import make_decision
 from service_client import start_client
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from features.clock import DAY
+from models.handover_lists import ListWish
+from models.handover_plan import HandoverPlan
+from models.handover_selection import HandoverRequest, NoSuchValueError
 from serving.current_scores.records import CurrentScore
 from serving.current_scores.writing import ScoredLead, ScoreUpdate, write_scores
 from serving.decision_log import queries
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.frames import latest_scores
+from serving.decision_log.handovers import select_handovers
 from serving.decision_log.ranks import unrank_decisions
 from serving.decision_log.tables import DECISIONS, LEAD_RANKS
 from serving.settings import NamedModel, ServiceSettings, SettingsError
@@ -75,16 +81,152 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(client):
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("POST", "/v1/handover?model=renewal", {"capacity": 5}),
-        ("GET", "/v1/handover?model=renewal&capacity=5", None),
-        ("POST", "/v1/outcomes?model=renewal", {"outcomes": [{}]}),
         ("POST", "/v1/events?model=renewal", {"events": [{}]}),
         ("DELETE", "/v1/leads/ada?model=renewal", None),
     ],
 )
-def test_what_only_the_default_model_does_is_refused_of_another(client, method, path, body):
+def test_what_is_of_leads_whichever_model_asks_takes_no_name(client, method, path, body):
     answer = client.request(method, path, json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "model_unsupported")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/handover?model=renewals", {"capacity": 5}),
+        ("GET", "/v1/handover?capacity=5&model=renewals", None),
+        ("GET", "/v1/handover/overrides?model=renewals", None),
+        ("POST", "/v1/outcomes?model=renewals", {"outcomes": [{}]}),
+        ("GET", "/v1/leads/ada?model=renewals", None),
+    ],
+)
+def test_each_address_refuses_an_unknown_name_with_those_that_there_are(client, method, path, body):
+    answer = client.request(method, path, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
+    assert "this service has default, renewal" in answer.json()["detail"]
+
+
+def store_scores(place, *scores):
+    """Write current scores as the background scorer does."""
+    log = writing(open_log(place))
+    for lead_id, model, version, as_of, points, *state in scores:
+        score = CurrentScore(
+            *(lead_id, "", version, as_of, as_of, as_of, *(state or ["open"]), lead_id),
+            probability=points / 1_000,
+            points=points,
+            grade="B",
+            model=model,
+            owner="anna" if lead_id < "h2" else "ben",
+        )
+        numbers = {"points": points, "grade": "B", "probability": points / 1_000}
+        decide = partial(make_decision, lead_id, {"mrr": points / 7}, as_of=as_of, version=version, **numbers)
+        with log.begin() as connection:
+            write_scores(connection, ScoreUpdate([ScoredLead(score, decide)], time.time()))
+    log.dispose()
+
+
+def test_the_trend_of_a_lead_is_the_history_that_was_kept_of_the_model_that_is_asked(
+    client, place, by_hand, renewal
+):
+    now = int(time.time())
+    event = {"id": "t1", "type": "lead", "lead_id": "trend", "created_at": now - 40 * DAY}
+    client.post("/v1/events", json={"events": [event]})
+    points = {"": (by_hand.version, 111), "renewal": (renewal.version, 222)}
+    for model, (version, number) in points.items():
+        store_scores(place, ("trend", model, version, now - 10 * DAY, number))
+        store_scores(place, ("trend", model, version, now - 5 * DAY, number + 1))
+    for model, (version, number) in points.items():
+        answer = client.get(f"/v1/leads/trend?model={model or 'default'}").json()
+        kept = [(each["points"], each["model_version"]) for each in answer["trend"] if each["model_version"]]
+        assert kept == [(number, version), (number + 1, version)]
+        assert (answer["state"], answer["model_version"]) == ("open", version)
+        assert answer["result"]["change"] is not None
+
+
+def handed_over(answer):
+    return [(lead["lead_id"], lead["probability"], lead["model_version"]) for lead in answer["leads"]]
+
+
+def test_a_named_model_has_lists_reserve_and_overrides_of_its_own(client, place, renewal):
+    now = int(time.time())
+    store_scores(
+        place,
+        *((f"h{n}", "renewal", renewal.version, now, 900 - n) for n in range(5)),
+        ("h9", "renewal", renewal.version, now, 950, "dormant"),
+        *((f"h{n}", "", "byhand000000", now, 1) for n in range(5)),
+    )
+    wish = {"capacity": 2, "reserve": 1}
+    missing = client.get("/v1/handover?capacity=2&model=renewal")
+    assert (missing.status_code, missing.json()["code"]) == (404, "no_handover")
+    answer = client.post("/v1/handover?model=renewal", json=wish).json()
+    assert handed_over(answer) == [("h0", 0.9, renewal.version), ("h1", 0.899, renewal.version)]
+    assert [lead["lead_id"] for lead in answer["reserve"]] == ["h2"]
+    assert (answer["model"], answer["excluded"]) == ("renewal", [{"reason": "dormant", "leads": 1}])
+    assert client.get("/v1/handover?capacity=2&model=renewal").json() == answer
+    # The default one's list of the same day has other leads, and is called otherwise.
+    default = client.post("/v1/handover", json=wish).json()
+    assert default["model"] == "default"
+    assert not {lead["lead_id"] for lead in default["leads"]} & {"h0", "h1"}
+    override = {"lead_id": "h0", "action": "take_off", "reason": "on holiday", "decided_by": "anna"}
+    assert client.post("/v1/handover/overrides?model=renewal", json=override).status_code == 200
+    after = client.get("/v1/handover?capacity=2&model=renewal").json()
+    assert [lead[0] for lead in handed_over(after)] == ["h1"]
+    assert [each["lead_id"] for each in after["taken_off"]] == ["h0"]
+    assert client.get("/v1/handover/overrides").json() == {"overrides": []}
+    assert len(client.get("/v1/handover/overrides?model=renewal").json()["overrides"]) == 1
+    by_owner = client.post("/v1/handover?model=renewal", json={"owners": {"anna": 1, "ben": 2}}).json()
+    assert [(lead["owner"], lead["lead_id"]) for lead in by_owner["leads"]] == [
+        ("anna", "h1"),
+        ("ben", "h2"),
+        ("ben", "h3"),
+    ]
+    log = open_log(place)
+    # Nobody learns the default model's choices from the lists of another.
+    assert {decision.model for decision, _ in queries.handed_over(log)} == {""}
+    assert {row["model"] for row in queries.handover_lists(log)} == {""}
+    assert [row["model"] for row in queries.lists_of_lead(log, "h3")] == ["renewal"]
+    log.dispose()
+
+
+def test_a_named_model_ranks_by_what_a_lead_is_worth(tmp_path):
+    place = str(tmp_path / "decisions.db")
+    store_scores(place, *((f"h{n}", "renewal", "v1", 9, 900 - n) for n in range(3)))
+    log = writing(open_log(place))
+    with log.begin() as connection:
+        # Of one nobody knows what it is worth: it counts as much as the median of the others.
+        row = update(DECISIONS).where(DECISIONS.c.lead_id == "h2").values(row="{}")
+        connection.execute(row)
+    wish = HandoverRequest(0, 2, value="mrr", model="renewal")
+    lists = select_handovers(log, ListWish(wish, HandoverPlan(), by_owner=False))
+    leads = [each.candidate for each in lists[0].selection.leads]
+    assert [(each.lead_id, each.value) for each in leads] == [("h0", 900 / 7), ("h1", 899 / 7)]
+    assert leads[0].worth == 0.9 * (900 / 7)
+    wish = replace(wish, capacity=3)
+    lists = select_handovers(log, ListWish(wish, HandoverPlan(), by_owner=False))
+    last = lists[0].selection.leads[-1].candidate
+    assert (last.lead_id, last.value) == ("h2", None)
+    assert last.worth == pytest.approx(0.898 * (899.5 / 7))
+    unknown = ListWish(replace(wish, value="mrrr"), HandoverPlan(), by_owner=False)
+    with pytest.raises(NoSuchValueError, match="did you mean 'mrr'"):
+        select_handovers(log, unknown)
+    log.dispose()
+
+
+def test_an_outcome_says_which_question_it_answers(client, place, by_hand, renewal):
+    now = int(time.time())
+    store_scores(place, ("h6", "", by_hand.version, now, 10), ("h6", "renewal", renewal.version, now, 990))
+    report = {"key": "r1", "lead_id": "h6", "outcome": "accepted", "occurred_at": now}
+    answer = client.post("/v1/outcomes?model=renewal", json={"outcomes": [report]})
+    assert answer.json()["results"][0]["status"] == "recorded"
+    assert [each["model"] for each in client.get("/v1/leads/h6/decisions").json()["outcomes"]] == ["renewal"]
+    answer = client.post("/v1/handover?model=renewal", json={"capacity": 3})
+    assert "h6" not in [lead["lead_id"] for lead in answer.json()["leads"]]
+    default = client.post("/v1/handover", json={"capacity": 1_000}).json()
+    assert "h6" in [lead["lead_id"] for lead in default["leads"]]
+    log = open_log(place)
+    assert [each.key for each in queries.outcomes(log)] == []
+    assert [each.key for each in queries.outcomes(log, model="renewal")] == ["r1"]
+    log.dispose()
 
 
 def test_accounts_are_those_of_the_model_that_is_asked(client, place, by_hand, renewal):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from current_score_entries import NOW, find, rank, scored, write
+from current_score_entries import NOW, find, named, rank, scored, write
 from log_entries import in_transaction, make_outcome
 from sqlalchemy import select
 
@@ -12,11 +12,11 @@ from features.clock import DAY, HOUR
 from serving.current_scores.reading import read_score_history
 from serving.decision_log.score_queue import oldest_queued, queue_accounts, queue_leads
 from serving.decision_log.statements import add_outcomes, erase, prune
-from serving.decision_log.tables import CURRENT_SCORES, SCORE_HISTORY, SCORE_QUEUE
+from serving.decision_log.tables import CURRENT_SCORES, NAMED_SCORES, SCORE_HISTORY, SCORE_QUEUE
 from serving.endpoints.events import parse_event
 from serving.lead_store.events import add_events
 
-TABLES = (CURRENT_SCORES, SCORE_HISTORY, SCORE_QUEUE)
+TABLES = (CURRENT_SCORES, NAMED_SCORES, SCORE_HISTORY, SCORE_QUEUE)
 
 
 def tables_with(log, lead_id):
@@ -46,6 +46,11 @@ def lead(lead_id, account=None):
         "created_at": NOW,
         "account_id": account,
     }
+
+
+def points(log, lead_id, model):
+    with log.connect() as connection:
+        return [point.points for point in read_score_history(connection, lead_id, "", model)]
 
 
 def work_off(log):
@@ -93,6 +98,25 @@ def test_retention_takes_silent_leads_with_their_scores_and_old_points_of_others
     assert queued(log) == [("acme", 1)]
     with log.connect() as connection:
         assert [point.points for point in read_score_history(connection, "b", "")] == [200]
+
+
+def test_the_history_by_a_named_model_is_erased_and_retained_as_that_by_the_default_one(log):
+    old = int(time.time()) - 100 * DAY
+    add(log, lead("silent"), lead("b"), lead("c"), received_at=time.time())
+    with log.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE lead_events SET received_at = {old} WHERE subject = 'silent'")
+    for model in ("", "renewal"):
+        for lead_id in ("silent", "b", "c"):
+            write(log, named(model, lead_id, 100, old))
+            write(log, named(model, lead_id, 200, old + 99 * DAY))
+    work_off(log)
+    in_transaction(log, prune, old + 50 * DAY, 10)
+    assert tables_with(log, "silent") == []
+    assert points(log, "b", "renewal") == points(log, "b", "") == [200]
+    in_transaction(log, erase, "b", NOW)
+    assert tables_with(log, "b") == []
+    add(log, {"id": "no", "type": "consent", "lead_id": "c", "known_at": NOW, "consent": False})
+    assert tables_with(log, "c") == []
 
 
 def test_a_decision_that_is_pruned_is_logged_anew_with_the_next_score(log):

@@ -8,14 +8,15 @@ from functools import partial
 
 import polars as pl
 import pytest
-from current_score_entries import NOW, find, rank, scored, write
+from current_score_entries import NOW, find, named, rank, scored, write
 from log_entries import in_transaction, make_decision, make_outcome
 from sqlalchemy import func, select
 
 from features.clock import DAY, HOUR
 from models.handover_selection import HandoverRequest
+from serving.current_scores.due import ended_leads
 from serving.current_scores.frames import current_score_frames
-from serving.current_scores.reading import find_score, read_page, read_score_history
+from serving.current_scores.reading import count_scores, find_score, read_page, read_score_history
 from serving.current_scores.records import ScoreFilter
 from serving.decision_log import handovers, queries
 from serving.decision_log.score_queue import oldest_queued, queue_leads, queue_length
@@ -83,22 +84,19 @@ def test_a_lead_that_nobody_would_call_is_a_decision_only_every_few_points(log):
 
 def test_the_score_of_a_named_model_is_beside_that_of_the_default_one(log):
     """It is logged and told under its name, ranks no lead, and goes with the lead."""
-    other = scored(points=300, version="r1")
-    other = replace(other, current=other.current._replace(model="renewal"))
+    other = named("renewal", points=300, version="r1")
     heard = []
     hooks = [lambda _, before, after: heard.append((after.model, before and before.model))]
     write(log, scored(), hooks=hooks)
     assert write(log, other, hooks=hooks) == 1
     assert write(log, replace(other, current=other.current._replace(as_of=NOW + 1))) == 0
-    with log.connect() as connection:
-        named = find_score(connection, "a", "", "renewal")
-        assert (named.points, named.as_of) == (300, NOW + 1)
+    by_name = find(log, "a", model="renewal")
+    assert (by_name.points, by_name.as_of) == (300, NOW + 1)
     assert (find(log, "a").points, rank(log, "a")[:2]) == (168, (1, 0.168))
     assert heard == [("", None), ("renewal", None)]
     assert sorted(each.model for each in queries.decisions_of_lead(log, "a")) == ["", "renewal"]
     in_transaction(log, erase, "a", NOW)
-    with log.connect() as connection:
-        assert find_score(connection, "a", "", "renewal") is None
+    assert find(log, "a", model="renewal") is None
 
 
 def test_a_score_as_of_an_earlier_moment_does_not_replace_a_later_one(log):
@@ -136,12 +134,16 @@ def test_a_lead_that_was_erased_while_it_was_scored_is_not_written(log):
     assert find(log, "c") is not None
 
 
-def test_a_history_has_a_point_for_each_change_and_one_an_hour_at_most(log):
+@pytest.mark.parametrize("model", ["", "renewal"])
+def test_a_history_has_a_point_for_each_change_and_one_an_hour_at_most(log, model):
     start = NOW // HOUR * HOUR
     for offset, points in ((1, 100), (2, 110), (3, 110), (HOUR, 110), (HOUR + 1, 120), (3 * HOUR, 90)):
-        write(log, scored(points=points, as_of=start + offset))
+        write(log, named(model, points=points, as_of=start + offset))
+    # Of another model at the same moments, and it keeps its own.
+    write(log, named("upsell", points=5, as_of=start + 2))
     with log.connect() as connection:
-        points = read_score_history(connection, "a", "")
+        points = read_score_history(connection, "a", "", model)
+        assert [each.points for each in read_score_history(connection, "a", "", "upsell")] == [5]
     assert [(point.as_of - start, point.points) for point in points] == [
         (2, 110),
         (HOUR + 1, 120),
@@ -202,16 +204,20 @@ def ids(page):
     return [score.lead_id for score in page.scores]
 
 
-def test_pages_come_best_first_and_each_lead_once(log):
-    leads = [scored(f"l{n:02}", points=100 + n % 3) for n in range(10)]
-    write(log, *leads, scored("other", 500, tenant="t"), scored("done", state="closed"))
+@pytest.mark.parametrize("model", ["", "renewal"])
+def test_pages_come_best_first_and_each_lead_once(log, model):
+    leads = [named(model, f"l{n:02}", points=100 + n % 3) for n in range(10)]
+    others = (named(model, "other", 500, tenant="t"), named(model, "done", state="closed"))
+    write(log, *leads, *others)
+    write(log, *(named("upsell", each.current.lead_id, 900) for each in leads))
     with log.connect() as connection:
-        whole = ids(read_page(connection, ScoreFilter(), "", None, 50))
+        whole = ids(read_page(connection, ScoreFilter(), "", None, 50, model))
         read, end, pages = [], None, 0
         while pages == 0 or end is not None:
-            page = read_page(connection, ScoreFilter(), "", end, 3)
+            page = read_page(connection, ScoreFilter(), "", end, 3, model)
             read, end, pages = read + ids(page), page.next, pages + 1
-        everybody = ids(read_page(connection, ScoreFilter(states=()), "", None, 50))
+        everybody = ids(read_page(connection, ScoreFilter(states=()), "", None, 50, model))
+        assert count_scores(connection, ScoreFilter(), "", model) == len(leads)
     ordered = sorted(leads, key=lambda each: (-each.current.points, each.current.lead_id))
     assert whole == [each.current.lead_id for each in ordered]
     assert (read, pages) == (whole, 4)
@@ -241,14 +247,78 @@ def test_pages_come_best_first_and_each_lead_once(log):
 )
 def test_a_page_has_what_its_filter_lets_through(log, wanted, found):
     wanted = wanted if wanted.states != ("open",) else replace(wanted, states=("open", "dormant"))
-    write(
-        log,
+    leads = (
         scored("a", 300, owner="Ada", stage="mql", attributes={"size": 3}),
         scored("b", 200, channel="ads", account_id="acme", name="Beta", attributes={"vip": True, "a.b": "x"}),
         scored("c", 100, state="dormant", name="100% Söhne"),
     )
+    for model in ("", "renewal"):
+        write(log, *(replace(each, current=each.current._replace(model=model)) for each in leads))
+        with log.connect() as connection:
+            assert ids(read_page(connection, wanted, "", None, 50, model)) == found
+
+
+def test_an_outcome_decides_about_the_list_of_its_model(log):
+    """What is given up by the default model is given up for all, what it won may still renew."""
+    reports = {
+        "accepted": ("accepted", ""),
+        "won": ("won", ""),
+        "given up": ("disqualified", ""),
+        "renewed": ("accepted", "renewal"),
+        "not now": ("rejected", "renewal"),
+    }
+    for model in ("", "renewal", "upsell"):
+        write(log, *(named(model, lead) for lead in ("open", *reports)))
+    outcomes = [
+        make_outcome(lead, lead, kind, model=model, reason="so") for lead, (kind, model) in reports.items()
+    ]
+    in_transaction(log, add_outcomes, outcomes, NOW)
+
+    def undecided(model):
+        with log.connect() as connection:
+            return set(ids(read_page(connection, ScoreFilter(undecided=True), "", None, 50, model)))
+
+    def ended(model):
+        with log.connect() as connection:
+            return ended_leads(connection, reports, "", model)
+
+    assert undecided("") == {"open", "renewed", "not now"}
+    assert undecided("renewal") == {"open", "accepted", "won"}
+    assert undecided("upsell") == {"open", "accepted", "won", "renewed", "not now"}
+    assert [ended(model) for model in ("", "renewal", "upsell")] == [
+        {"won", "given up"},
+        {"given up", "not now"},
+        {"given up"},
+    ]
+    back = [make_outcome(f"{key} back", key, "withdrawn", corrects=key) for key in ("not now", "given up")]
+    in_transaction(log, add_outcomes, back, NOW)
+    assert undecided("renewal") == {"open", "accepted", "won", "not now", "given up"}
+    assert "given up" in undecided("")
+
+
+def test_an_outcome_that_is_corrected_to_another_model_opens_the_list_that_it_was_of(log):
+    write(log, scored("a"), scored("b"))
+    moved = [make_outcome("1", "a", "accepted"), make_outcome("2", "a", corrects="1", model="renewal")]
+    # In whatever order they come.
+    late = [make_outcome("4", "b", corrects="3", model="renewal"), make_outcome("3", "b", "accepted")]
+    for outcome in (*moved, *late):
+        in_transaction(log, add_outcomes, [outcome], NOW)
     with log.connect() as connection:
-        assert ids(read_page(connection, wanted, "", None, 50)) == found
+        assert ids(read_page(connection, ScoreFilter(undecided=True), "", None, 50)) == ["a", "b"]
+
+
+def test_a_model_learns_from_the_outcomes_that_answer_its_question(log):
+    def answers(model):
+        return {each.key for each in queries.outcomes(log, model=model)}
+
+    unnamed = [make_outcome("won", "a", "won"), make_outcome("lost", "b", "lost")]
+    in_transaction(log, add_outcomes, unnamed, NOW)
+    # There was no way to say which model's they are.
+    assert answers("") == answers("renewal") == {"won", "lost"}
+    in_transaction(log, add_outcomes, [make_outcome("renewed", "c", "won", model="renewal")], NOW)
+    assert (answers(""), answers("renewal")) == ({"won", "lost"}, {"renewed", "lost"})
+    again = make_outcome("renewed", "c", "won")
+    assert in_transaction(log, add_outcomes, [again], NOW) == ["key_conflict"]
 
 
 def test_a_list_says_as_of_when_a_lead_has_its_score_also_where_no_decision_was_new(log):

@@ -16,8 +16,10 @@ from alembic.runtime.migration import MigrationContext
 from log_entries import add_old_decision, add_old_row, make_decision, old_decision, open_old_log
 from sqlalchemy import func, insert, inspect, select, text
 
-from features.clock import DAY
+from features.clock import DAY, HOUR
 from models.handover_selection import lead_lot
+from serving.current_scores.reading import read_page, read_score_history
+from serving.current_scores.records import ScoreFilter
 from serving.decision_log import queries
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.database import MIGRATING, PATIENCE, open_log, writing
@@ -33,11 +35,13 @@ from serving.decision_log.settings import (
 )
 from serving.decision_log.tables import HANDOVERS, LEAD_RANKS, METADATA
 
-NEWEST = "0014"
+NEWEST = "0015"
 
 
 # Each database has its own way to look for a word.
-INDEXES_OF_TEXTS = {"current_scores_by_probability", "current_scores_by_text"}
+INDEXES_OF_TEXTS = {
+    f"{table}_scores_by_{name}" for table in ("current", "named") for name in ("probability", "text")
+}
 
 
 def test_migrations_lead_to_the_tables_of_the_code(log):
@@ -50,10 +54,11 @@ def test_migrations_lead_to_the_tables_of_the_code(log):
         )
 
 
-def test_the_text_that_lists_are_searched_by_has_an_index(log):
-    indexes = {each["name"]: each for each in inspect(log).get_indexes("current_scores")}
+@pytest.mark.parametrize("table", ["current_scores", "named_scores"])
+def test_the_text_that_lists_are_searched_by_has_an_index(log, table):
+    indexes = {each["name"]: each for each in inspect(log).get_indexes(table)}
     name = "text" if log.dialect.name == "postgresql" else "probability"
-    assert "search_text" in indexes[f"current_scores_by_{name}"]["column_names"]
+    assert "search_text" in indexes[f"{table}_by_{name}"]["column_names"]
 
 
 def test_whose_user_may_add_no_extension_goes_without_an_index_of_trigrams(cluster):
@@ -162,6 +167,49 @@ OLD_OUTCOMES = [
     ("4", "eve", "3"),
     ("5", "di", "5"),
 ]
+
+
+SCORE = {
+    "lead_id": "a",
+    "tenant": "t",
+    "model_version": "v1",
+    "as_of": 7 * HOUR + 5,
+    "scored_at": 7 * HOUR,
+    "changed_at": 7 * HOUR,
+    "probability": 0.25,
+    "points": 168,
+    "grade": "B",
+    "state": "open",
+    "name": "Ada",
+    "attributes": "{}",
+}
+POINT = {name: SCORE[name] for name in ("lead_id", "tenant", "as_of", "probability", "points", "grade")}
+
+
+def test_a_log_of_before_models_had_histories_keeps_its_own_and_begins_theirs(place):
+    old = open_old_log(place, "0014")
+    add_old_row(old, "score_history", POINT | {"hour": 7, "model_version": "v1"})
+    add_old_row(old, "named_scores", SCORE | {"model": "renewal", "points": 300})
+    withheld = {"lead_id": "b", "name": "Bob", "probability": None, "points": None, "grade": None}
+    add_old_row(old, "named_scores", SCORE | {"model": "renewal"} | withheld)
+    outcome = {"key": "k", "lead_id": "a", "tenant": "t", "outcome": "won", "occurred_at": 1}
+    add_old_row(old, "outcomes", outcome | {"recorded_at": 1})
+    wish = {"day": 0, "capacity": 5, "explore": 0.0, "value": "", "open": 1, "tied": 1, "tied_taken": 1}
+    add_old_row(old, "handovers", wish | {"owner": "anna"})
+    old.dispose()
+    log = writing(open_log(place))
+    with log.begin() as connection:
+        for model, points in (("", 168), ("renewal", 300)):
+            (point,) = read_score_history(connection, "a", "t", model)
+            assert (point.as_of, point.points) == (7 * HOUR + 5, points)
+        assert read_score_history(connection, "b", "t", "renewal") == ()
+        found = read_page(connection, ScoreFilter(text="ADA"), "t", None, 5, "renewal")
+        assert [each.lead_id for each in found.scores] == ["a"]
+        # The same list by another model is another one, and numbers go on.
+        again = insert(HANDOVERS).values(**wish, owner="anna", model="renewal").returning(HANDOVERS.c.id)
+        assert connection.execute(again).scalar_one() == 2
+    assert [(each.key, each.model) for each in queries.outcomes(log)] == [("k", "")]
+    log.dispose()
 
 
 def ranks(log):

@@ -404,14 +404,16 @@ def test_the_api_page_tells_of_it(client):
     paths = client.get("/docs.json").json()["paths"]["/v1/handover"]
     page = paths["get"]
     parameters = {parameter["name"]: parameter["required"] for parameter in page["parameters"]}
-    names = ("capacity", "owner", "reserve", "dormant", "explore", "value", "stale_days")
+    names = ("capacity", "owner", "reserve", "dormant", "explore", "value", "stale_days", "model")
     assert parameters == dict.fromkeys(names, False)
     assert {"200", "400", "404", "501", "503"} <= set(page["responses"])
     assert not {"413", "415"} & set(page["responses"])
     making = paths["post"]
     assert {"200", "400", "413", "415", "501", "503"} <= set(making["responses"])
     schema = making["requestBody"]["content"]["application/json"]["schema"]
-    assert set(schema["properties"]) == {*parameters, "owners"}
+    assert set(schema["properties"]) == {*parameters, "owners"} - {"model"}
+    # Of which model is a question of the address, there as here.
+    assert "model" in {parameter["name"] for parameter in making["parameters"]}
     assert "required" not in schema
 
 
