@@ -12,6 +12,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import httpx
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
@@ -120,3 +121,15 @@ def run_provider():
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def leave(browser, target="/console/model"):
+    """Begins to sign in; where the provider sends the browser back to."""
+    away = browser.get("/console/oidc/start", params={"next": target})
+    assert away.status_code == 303
+    return httpx.get(away.headers["location"], trust_env=False).headers["location"]
+
+
+def come_back(browser, address):
+    # A redirect from another site: cookies that are strict stay at home.
+    return browser.get(address.removeprefix("http://127.0.0.1"), headers={"sec-fetch-site": "cross-site"})

@@ -9,7 +9,6 @@ from features.history import ACCOUNT_PREFIX
 from serving.console.lead import event_text
 from serving.console.lead_rows import row_writer
 from serving.console.pages import PageRefused
-from serving.console.rendering import console_url
 from serving.console.today import require_lists
 from serving.endpoints.accounts import describe_account, encode_account, find_accounts, parse_account
 
@@ -35,17 +34,17 @@ async def accounts_page(visit: Visit) -> Response:
         accounts=accounts,
         count=count,
         text=text,
-        first_page=console_url("accounts", text=text) if after else None,
+        first_page=visit.url("accounts", text=text) if after else None,
         next_page=None
         if following is None
-        else console_url("accounts", text=text, after=encode_account(following)),
+        else visit.url("accounts", text=text, after=encode_account(following)),
     )
 
 
 async def account_page(visit: Visit) -> Response:
     """An account with its leads. Why to call the best of them is logged as a decision, as over REST."""
     require_lists(visit)
-    if visit.service.champion.current is None:
+    if visit.served.champion.current is None:
         raise PageRefused(HTTPStatus.SERVICE_UNAVAILABLE, "console.no_model")
     account = await describe_account(
         visit.service.journal, visit.request.path_params["account_id"], visit.texts.lang

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from features.clock import HOUR, MINUTE, parse_duration
 from serving.console.oidc_settings import ISSUER, OidcSettings
 from serving.console.roles import Person
+from serving.console.sign_in_attempt import SignInFailed
 from serving.console.tokens import hash_token, new_token
 from serving.decision_log.settings import LogUnavailable
 from serving.middleware.api_keys import ApiKeyStore, parse_role
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from serving.console.sessions import ConsoleSession, SessionStore
     from serving.current_scores.reading import CurrentScores
     from serving.decision_log.async_log import DecisionLog
-    from serving.middleware.api_keys import ApiKey
+    from serving.middleware.api_keys import ApiKey, Role
     from serving.settings import ServiceSettings
 
 SESSION_SECONDS = 12 * HOUR
@@ -51,6 +52,7 @@ class Console:
 
     def __init__(self, settings: ServiceSettings, journal: DecisionLog | None) -> None:
         self.project = settings.project
+        self._models = (DEFAULT_MODEL, *(model.name for model in settings.also))
         self._keys = ApiKeyStore(settings.keys, settings.project) if settings.keys else None
         self._sessions = None if journal is None else _open_sessions(journal)
         self.lists = None if journal is None else _open_lists(journal)
@@ -85,11 +87,18 @@ class Console:
     def _person_of_session(self, session: ConsoleSession) -> Person | None:
         if not session.key_sha256:
             role = parse_role(session.role)
-            person = None if role is None else Person(session.name, role, session.tenant, by_key=False)
+            person = None if role is None else _person_of_session(session, role)
             # Whoever no longer trusts the provider no longer trusts whom it vouched for.
             return person if self.provider is not None else None
         key = self._keys.find_by_hash(session.key_sha256) if self._keys else None
-        return None if key is None else _person_of(key)
+        return None if key is None else self._person_of(key)
+
+    def _person_of(self, key: ApiKey) -> Person | None:
+        """Who signs in with a key; None where it has no role, or may ask no model of this service."""
+        if key.role is None:
+            return None
+        person = Person(key.name, key.role, key.tenant, models=key.models)
+        return person if person.visible_models(self._models) else None
 
     async def _prolong(self, session: ConsoleSession) -> None:
         """A page was asked for: the time without use begins anew, as far as a session lasts at all."""
@@ -103,7 +112,7 @@ class Console:
     async def sign_in_with_key(self, key: str) -> str | None:
         """The token of a new session; None of a key that opens no console. Raises LogUnavailable."""
         api_key = self._keys.find(key.strip()) if self._keys else None
-        person = None if api_key is None else _person_of(api_key)
+        person = None if api_key is None else self._person_of(api_key)
         if api_key is None or person is None:
             return None
         return await self.begin_session(person, api_key.sha256, api_key.expires_at)
@@ -111,16 +120,26 @@ class Console:
     async def begin_session(
         self, person: Person, key_sha256: str = "", valid_until: int | None = None
     ) -> str:
-        """The token of a new session of a person. Raises LogUnavailable where none can be kept."""
+        """The token of a new session of a person.
+
+        Raises:
+            LogUnavailable: None can be kept.
+            SignInFailed: The person may see no model of this service.
+        """
         from serving.console.sessions import ConsoleSession  # noqa: PLC0415  # see _open_sessions
 
         if self._sessions is None:
             raise LogUnavailable
+        # Names of groups that are no models are not kept: in them may be what is one.
+        visible = person.visible_models(self._models)
+        if not visible:
+            raise SignInFailed(key="console.no_models")
         token, now = new_token(), int(time.time())
         seconds = min(self._idle, SESSION_SECONDS)
         ends = min(now + seconds, valid_until or now + seconds)
         identity = (person.name, person.role, person.tenant, key_sha256)
-        await self._sessions.add(ConsoleSession(hash_token(token), *identity, now, ends))
+        models = " ".join(visible) if person.models and not key_sha256 else ""
+        await self._sessions.add(ConsoleSession(hash_token(token), *identity, now, ends, models))
         return token
 
     async def sign_out(self, token: str) -> None:
@@ -155,11 +174,10 @@ def idle_seconds(environment: Mapping[str, str]) -> int:
     return seconds
 
 
-def _person_of(key: ApiKey) -> Person | None:
-    # Lists, scores and decisions of the console are those of the default model.
-    if key.role is None or not key.may_ask(DEFAULT_MODEL):
-        return None
-    return Person(key.name, key.role, key.tenant, models=key.models)
+def _person_of_session(session: ConsoleSession, role: Role) -> Person:
+    """Whom an identity provider vouched for."""
+    models = tuple(session.models.split())
+    return Person(session.name, role, session.tenant, by_key=False, models=models)
 
 
 def _find_provider(settings: OidcSettings | None) -> IdentityProvider | None:

@@ -45,7 +45,7 @@ async def take_back(visit: Visit) -> Response:
     lead_id, key = visit.form.get("lead_id", ""), visit.form.get("corrects", "")
     await _require_lead(visit, lead_id)
     lists = visit.console.lists
-    decided = [] if lists is None else await lists.decided(visit.visitor.tenant, lead_id)
+    decided = [] if lists is None else await lists.decided(visit.visitor.tenant, visit.model, lead_id)
     # One that is taken back already, by a second click or by a colleague, is as it should be.
     if any(outcome.key == key for outcome in decided):
         report = {
@@ -62,7 +62,7 @@ async def just_decided(visit: Visit) -> PersonalOutcome | None:
     lead_id, lists = visit.query.get("done", ""), visit.console.lists
     if not lead_id or lists is None:
         return None
-    decided = await lists.decided(visit.visitor.tenant, lead_id, 1)
+    decided = await lists.decided(visit.visitor.tenant, visit.model, lead_id, 1)
     return decided[0] if decided else None
 
 
@@ -70,12 +70,15 @@ async def _require_lead(visit: Visit, lead_id: str) -> None:
     scores = visit.console.scores
     if scores is None:
         raise PageRefused(HTTPStatus.NOT_IMPLEMENTED, "console.no_log")
-    if await scores.find(lead_id, visit.visitor.tenant) is None:
+    if await scores.find(lead_id, visit.visitor.tenant, visit.model) is None:
         raise PageRefused(HTTPStatus.NOT_FOUND, "console.no_lead")
 
 
 async def _record(visit: Visit, lead_id: str, report: dict[str, Any]) -> None:
-    """Log an outcome as ``POST /v1/outcomes`` would. Raises PageRefused where it is none."""
+    """Log an outcome as ``POST /v1/outcomes`` would, of the model that the list is by.
+
+    Raises PageRefused where it is none.
+    """
     item = report | {"lead_id": lead_id, "occurred_at": int(time.time()), "decided_by": "person"}
     (result,) = await record_outcomes([item], visit.service.journal)
     # A second click comes a second later, and so as another outcome under the same key: the first one counts.
@@ -88,11 +91,11 @@ async def _answer(visit: Visit, lead_id: str) -> Response:
     """The lead as it is now for the script, which puts it into its page; for a browser the page again."""
     if visit.by_script:
         lists = visit.console.lists
-        decided = [] if lists is None else await lists.decided(visit.visitor.tenant, lead_id, 1)
+        decided = [] if lists is None else await lists.decided(visit.visitor.tenant, visit.model, lead_id, 1)
         score = (
             None
             if visit.console.scores is None
-            else await visit.console.scores.find(lead_id, visit.visitor.tenant)
+            else await visit.console.scores.find(lead_id, visit.visitor.tenant, visit.model)
         )
         outcome = decided[0] if decided else None
         return visit.page("decision.html", outcome=outcome, score=score, here=visit.form.get("here", ROOT))

@@ -13,10 +13,9 @@ from features.display_names import DisplayNames, humanise_name
 from features.history import ACCOUNT_PREFIX
 from serving.attribute_values import attribute_features, attribute_kind, known_values, value_text
 from serving.console.decisions import just_decided
-from serving.console.lead_rows import LeadInsight, row_writer
-from serving.console.model import question_in_words
+from serving.console.lead_rows import LeadInsight, question_in_words, row_writer
+from serving.console.pages import WHAT_IF as _IF
 from serving.console.pages import PageRefused
-from serving.console.rendering import console_url
 from serving.console.score_path import HEIGHT, WIDTH, path_chart, score_path
 from serving.console.today import require_lists
 from serving.endpoints.base import log_decisions
@@ -24,6 +23,7 @@ from serving.endpoints.leads import describe_stored_lead
 from serving.request_context import current_request
 from serving.request_parsing import LeadById
 from serving.schemas import MAX_PAGE, LeadQuery
+from serving.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _COST_MS = 70.0
 _REASONS, _CHANGES, _DECISIONS, _EVENTS, _WHAT_IF = 6, 5, 50, 30, 12
-_IF = "if."
 _PLACES = {
     "rescore": "lead.at_rescore",
     "/console/leads/{id}": "lead.at_console_lead",
@@ -85,7 +84,7 @@ class WhatIf:
 
 @dataclass(frozen=True, slots=True)
 class LeadView:
-    """All that the page shows of a lead by the model in charge."""
+    """All that the page shows of a lead by the model that is asked for."""
 
     lead: LeadResponse
     path: ScorePath
@@ -98,11 +97,11 @@ async def lead_page(visit: Visit) -> Response:
     lead_id = visit.request.path_params["lead_id"]
     lists, scores = require_lists(visit)
     service, context, tenant = visit.service, current_request(), visit.visitor.tenant
-    current = await scores.find(lead_id, tenant)
+    current = await scores.find(lead_id, tenant, visit.model)
     known = await service.store.leads([lead_id], tenant)
     if lead_id not in known.rows.versions:
         raise PageRefused(HTTPStatus.NOT_FOUND, "console.no_lead")
-    if service.champion.current is None:
+    if visit.served.champion.current is None:
         raise PageRefused(HTTPStatus.SERVICE_UNAVAILABLE, "console.no_model")
     scorer = service.scorer
     decisions: list[NewDecision] = []
@@ -113,12 +112,18 @@ async def lead_page(visit: Visit) -> Response:
         )
     await log_decisions(service.journal, decisions)
     before = _number(visit.query.get("before", ""))
-    entries = await service.journal.decisions_of(lead_id, before, _DECISIONS + 1, tenant)
-    outcomes = await service.journal.outcomes_of(lead_id, tenant)
+    entries = await service.journal.decisions_of(
+        lead_id, before, _DECISIONS + 1, tenant, _logged_models(visit)
+    )
+    outcomes = [
+        each
+        for each in await service.journal.outcomes_of(lead_id, tenant)
+        if visit.visitor.sees_model(each.model or DEFAULT_MODEL)
+    ]
     result = view.lead.result
     writer = row_writer(visit)
     row = None if current is None else writer.row(current, LeadInsight())
-    decided = await lists.decided(tenant, lead_id, 1)
+    decided = await lists.decided(tenant, visit.model, lead_id, 1)
     return visit.page(
         "lead.html",
         active="",
@@ -131,6 +136,8 @@ async def lead_page(visit: Visit) -> Response:
         view=view,
         result=result,
         by_models=await _by_other_models(visit, lead_id),
+        model_name=visit.model_name,
+        shown_model=visit.model,
         question=question_in_words(scorer.model.card.label, writer),
         is_withheld=result.probability is None,
         chart=path_chart(view.path),
@@ -143,28 +150,35 @@ async def lead_page(visit: Visit) -> Response:
         event_text=partial(event_text, visit, writer),
         decisions=entries[:_DECISIONS],
         place_text=partial(_place_text, visit),
-        older=console_url("leads", lead_id, before=entries[_DECISIONS - 1].id)
+        older=visit.url("leads", lead_id, before=entries[_DECISIONS - 1].id)
         if len(entries) > _DECISIONS
         else None,
         outcomes=outcomes,
         decided=decided[0] if decided else None,
         done=await just_decided(visit),
         key=f"console-{secrets.token_hex(12)}",
-        here=console_url("leads", lead_id),
+        here=visit.url("leads", lead_id),
         is_dormant=current is not None and current.state == "dormant",
         is_closed=current is not None and current.state == "closed",
     )
 
 
-async def _by_other_models(visit: Visit, lead_id: str) -> list[CurrentScore]:
-    """What the other models of the service that the visitor may ask say of a lead."""
+async def _by_other_models(visit: Visit, lead_id: str) -> list[tuple[str, str, CurrentScore]]:
+    """What the other models that the visitor may see say of a lead: name, way to it, and score of each."""
     _, scores = require_lists(visit)
-    current = await scores.by_models(lead_id, visit.visitor.tenant)
+    shown = visit.models
+    others = [name for name in shown.names if name != shown.chosen]
     return [
-        each
-        for each in current
-        if each.model in visit.service.models and visit.visitor.sees_model(each.model)
+        (visit.model_name(name), visit.url("leads", lead_id, model=shown.parameter(name)), each)
+        for each in await scores.by_models(lead_id, visit.visitor.tenant)
+        if (name := each.model or DEFAULT_MODEL) in others
     ]
+
+
+def _logged_models(visit: Visit) -> tuple[str, ...] | None:
+    """The models whose decisions the visitor may see, as the log names them; None for all."""
+    models = visit.visitor.models
+    return tuple("" if name == DEFAULT_MODEL else name for name in models) if models else None
 
 
 def _view(
@@ -291,7 +305,7 @@ async def forget_page(visit: Visit) -> Response:
     lead_id = visit.request.path_params["lead_id"]
     _, scores = require_lists(visit)
     tenant = visit.visitor.tenant
-    current = await scores.find(lead_id, tenant)
+    current = await scores.find(lead_id, tenant, visit.model)
     if visit.request.method == "POST":
         if visit.form.get("confirm") != "yes":
             raise PageRefused(HTTPStatus.BAD_REQUEST, "lead.not_confirmed")

@@ -7,16 +7,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
-from serving.current_scores.reading import read_score_history
+from serving.current_scores.reading import read_score_history, scores_of
 from serving.decision_log.records import WITHDRAWN
-from serving.decision_log.tables import CURRENT_SCORES, OUTCOMES
+from serving.decision_log.tables import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
 
     from serving.current_scores.records import ScorePoint
     from serving.decision_log.async_log import DecisionLog
@@ -55,52 +55,64 @@ class LeadLists:
 
     def __init__(self, journal: DecisionLog) -> None:
         self._journal = journal
-        self._choices: dict[str, tuple[float, dict[str, list[str]]]] = {}
+        self._choices: dict[tuple[str, str], tuple[float, dict[str, list[str]]]] = {}
 
-    async def choices(self, tenant: str) -> dict[str, list[str]]:
+    async def choices(self, tenant: str, model: str = "") -> dict[str, list[str]]:
         """The owners, channels and stages of a tenant's best open leads, as of a minute ago at the latest."""
-        read_at, choices = self._choices.get(tenant, (-_CHOICES_SECONDS, {}))
+        read_at, choices = self._choices.get((tenant, model), (-_CHOICES_SECONDS, {}))
         if time.monotonic() - read_at < _CHOICES_SECONDS and any(choices.values()):
             return choices
-        fresh = await self._journal.read(lambda: _read_choices(self._journal.writer.log, tenant))
-        self._choices[tenant] = (time.monotonic(), fresh)
+        fresh = await self._journal.read(lambda: _read_choices(self._journal.writer.log, tenant, model))
+        self._choices[tenant, model] = (time.monotonic(), fresh)
         return fresh
 
-    async def grades(self, tenant: str) -> dict[str, int]:
-        """How many open leads of a tenant have each grade."""
+    async def grades(self, tenant: str, model: str = "") -> dict[str, int]:
+        """How many open leads of a tenant have each grade by a model."""
 
         def read() -> dict[str, int]:
-            own = (CURRENT_SCORES.c.tenant == tenant, CURRENT_SCORES.c.state == "open")
-            query = select(CURRENT_SCORES.c.grade, func.count()).where(*own).group_by(CURRENT_SCORES.c.grade)
+            grade = scores_of(model).c.grade
+            query = select(grade, func.count()).where(*_open(tenant, model)).group_by(grade)
             with self._journal.writer.log.connect() as connection:
                 return {grade: count for grade, count in connection.execute(query) if grade is not None}
 
         return await self._journal.read(read)
 
-    async def histories(self, lead_ids: Sequence[str], tenant: str) -> Mapping[str, tuple[ScorePoint, ...]]:
-        """The scores that some leads had, by lead, the oldest first."""
+    async def histories(
+        self, lead_ids: Sequence[str], tenant: str, model: str = ""
+    ) -> Mapping[str, tuple[ScorePoint, ...]]:
+        """The scores that some leads had by a model, by lead, the oldest first."""
 
         def read() -> dict[str, tuple[ScorePoint, ...]]:
             with self._journal.writer.log.connect() as connection:
-                return {lead_id: read_score_history(connection, lead_id, tenant) for lead_id in lead_ids}
+                return {
+                    lead_id: read_score_history(connection, lead_id, tenant, model) for lead_id in lead_ids
+                }
 
         return await self._journal.read(read)
 
-    async def decided(self, tenant: str, lead_id: str | None = None, most: int = 50) -> list[PersonalOutcome]:
-        """What people decided about leads, or about one, the newest first."""
+    async def decided(
+        self, tenant: str, model: str = "", lead_id: str | None = None, most: int = 50
+    ) -> list[PersonalOutcome]:
+        """What people decided about leads in a model's lists, or about one lead, the newest first."""
 
         def read() -> list[PersonalOutcome]:
             with self._journal.writer.log.connect() as connection:
-                return _read_decided(connection, tenant, lead_id, most)
+                return _read_decided(connection, tenant, model, lead_id, most)
 
         return await self._journal.read(read)
 
 
-def _read_choices(log: Engine, tenant: str) -> dict[str, list[str]]:
+def _open(tenant: str, model: str) -> list[ColumnElement[bool]]:
+    """The open leads of a tenant by a model."""
+    score = scores_of(model).c
+    return [score.tenant == tenant, score.state == "open", *([score.model == model] if model else [])]
+
+
+def _read_choices(log: Engine, tenant: str, model: str) -> dict[str, list[str]]:
     """The commonest values of each column among a tenant's best open leads, in their order."""
-    own = (CURRENT_SCORES.c.tenant == tenant, CURRENT_SCORES.c.state == "open")
-    query = select(*(CURRENT_SCORES.c[name] for name in _BY)).where(*own)
-    best = query.order_by(CURRENT_SCORES.c.probability.desc()).limit(_CHOSEN_FROM)
+    score = scores_of(model).c
+    query = select(*(score[name] for name in _BY)).where(*_open(tenant, model))
+    best = query.order_by(score.probability.desc()).limit(_CHOSEN_FROM)
     with log.connect() as connection:
         columns = zip(*connection.execute(best), strict=True)
     counts = [Counter(value for value in column if value is not None) for column in columns]
@@ -111,7 +123,7 @@ def _read_choices(log: Engine, tenant: str) -> dict[str, list[str]]:
 
 
 def _read_decided(
-    connection: Connection, tenant: str, lead_id: str | None, most: int
+    connection: Connection, tenant: str, model: str, lead_id: str | None, most: int
 ) -> list[PersonalOutcome]:
     later = OUTCOMES.alias()
     same = [later.c[name] == OUTCOMES.c[name] for name in ("tenant", "lead_id")]
@@ -119,16 +131,18 @@ def _read_decided(
     names = (OUTCOMES.c[name] for name in ("key", "lead_id", "outcome", "reason", "recorded_at"))
     conditions: list[Any] = [
         OUTCOMES.c.tenant == tenant,
+        OUTCOMES.c.model == model,
         OUTCOMES.c.decided_by == "person",
         OUTCOMES.c.outcome != WITHDRAWN,
         ~corrected.exists(),
     ]
     if lead_id is not None:
         conditions.append(OUTCOMES.c.lead_id == lead_id)
-    lead = (CURRENT_SCORES.c.lead_id == OUTCOMES.c.lead_id) & (CURRENT_SCORES.c.tenant == OUTCOMES.c.tenant)
+    score = scores_of(model).c
+    same_lead = and_(*(score[name] == OUTCOMES.c[name] for name in ("lead_id", "tenant", "model")))
     query = (
-        select(*names, func.coalesce(CURRENT_SCORES.c.name, OUTCOMES.c.lead_id).label("name"))
-        .outerjoin(CURRENT_SCORES, lead)
+        select(*names, func.coalesce(score.name, OUTCOMES.c.lead_id).label("name"))
+        .outerjoin(scores_of(model), same_lead)
         .where(*conditions)
         .order_by(OUTCOMES.c.id.desc())
         .limit(most)

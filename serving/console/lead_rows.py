@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from features.display_names import DisplayNames, humanise_channel
 from serving.current_scores.records import ScorePoint
 from serving.request_parsing import LeadById
 from serving.schemas import LeadFailure
+from serving.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ _WEEK, _WEEKS_SHOWN = 7 * DAY, 8
 # Of a sparkline: its size, and how many points it spans at the least, so that noise looks like noise.
 _WIDTH, _HEIGHT, _LEAST_SPAN = 96, 22, 20.0
 _NEW = DAY
+_QUESTION = re.compile(r"(.+) within ([\d.]+) days")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +153,21 @@ class RowWriter:
         return news
 
 
-def row_writer(visit: Visit) -> RowWriter:
-    """Writes rows for a visitor, with the names on the card of the model in charge."""
-    current = visit.service.champion.current
+def row_writer(visit: Visit, model: str | None = None) -> RowWriter:
+    """Writes rows for a visitor, with the names on the card of a model: the one that is shown by default."""
+    served = visit.served if model is None else visit.service.models["" if model == DEFAULT_MODEL else model]
+    current = served.champion.current
     names = {} if current is None else current.scorer.model.card.names
     return RowWriter(visit.texts, DisplayNames(names))
+
+
+def question_in_words(label: str, writer: RowWriter) -> str:
+    """What a model predicts: a stage within a number of days, or the column of the outcome."""
+    match = _QUESTION.fullmatch(label)
+    if match is None:
+        return writer.names.column(label).render(writer.texts.lang)
+    stage = writer.value("stage", match[1])
+    return writer.texts("console.question", stage=stage, n=round(float(match[2])))
 
 
 def points_in_a_week(score: CurrentScore, history: Sequence[ScorePoint]) -> int | None:

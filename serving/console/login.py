@@ -27,6 +27,7 @@ _ATTEMPT, _ATTEMPT_SECONDS = "oidc", 600
 _STATUSES = {
     "console.no_provider": HTTPStatus.BAD_GATEWAY,
     "console.no_role": HTTPStatus.FORBIDDEN,
+    "console.no_models": HTTPStatus.FORBIDDEN,
     "console.sign_in_refused": HTTPStatus.FORBIDDEN,
     "console.token_refused": HTTPStatus.FORBIDDEN,
 }
@@ -63,7 +64,7 @@ async def begin_oidc(visit: Visit) -> Response:
     """Send the browser to the identity provider."""
     provider = _require_provider(visit)
     attempt = SignInAttempt.begin(next_page(visit.query.get("next", "")))
-    address = await _ask_provider(provider.address(attempt, _redirect_uri(visit)))
+    address = await _ask(provider.address(attempt, _redirect_uri(visit)))
     response = RedirectResponse(address, HTTPStatus.SEE_OTHER)
     # Lax: the browser comes back from another site, and must bring it along.
     set_visitor_cookie(visit, response, attempt.encode(), _ATTEMPT, lasts=_ATTEMPT_SECONDS, samesite="lax")
@@ -76,8 +77,8 @@ async def finish_oidc(visit: Visit) -> Response:
     attempt = SignInAttempt.decode(visitor_cookie(visit.request, _ATTEMPT))
     if attempt is None:
         raise PageRefused(HTTPStatus.BAD_REQUEST, "console.sign_in_again")
-    person = await _ask_provider(provider.finish(attempt, visit.query, _redirect_uri(visit)))
-    token = await visit.console.begin_session(person)
+    person = await _ask(provider.finish(attempt, visit.query, _redirect_uri(visit)))
+    token = await _ask(visit.console.begin_session(person))
     # A redirect would still count as coming from the other site, and the session's cookie would stay behind.
     response = visit.page("signed_in.html", target=next_page(attempt.target))
     set_visitor_cookie(visit, response, token)
@@ -91,7 +92,7 @@ def _require_provider(visit: Visit) -> IdentityProvider:
     return visit.console.provider
 
 
-async def _ask_provider(answer: Awaitable[T]) -> T:
+async def _ask(answer: Awaitable[T]) -> T:
     try:
         return await answer
     except SignInFailed as failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import HTMLResponse, Response
 
 from models.grades import LETTERS
-from serving.console.lead_rows import row_writer
+from serving.console.lead_rows import question_in_words, row_writer
 from serving.console.pages import PageRefused
 from serving.model_report import read_report
 from serving.monitoring.score_drift import current_score_drift
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from serving.console.texts import ConsoleTexts
     from serving.model_reload import LoadedModel, RejectedModel
 
-_QUESTION = re.compile(r"(.+) within ([\d.]+) days")
 # By custom an index below the first is no drift, and one above the second is much of it.
 _STABLE, _SHIFTED = 0.1, 0.25
 
@@ -68,9 +66,9 @@ class ModelFacts:
 
 
 async def model_page(visit: Visit) -> Response:
-    """The model in charge, the challenger, and what became of the last promotion."""
-    service, t = visit.service, visit.texts
-    champion, shadow = service.champion, service.shadow
+    """The model that is asked for, its challenger, and what became of its last promotion."""
+    t = visit.texts
+    champion, shadow = visit.served.champion, visit.served.shadow
     challenger = None if shadow is None else shadow.followed.current
     current = champion.current
     drift = None if current is None else current_score_drift(current.scorer.model)
@@ -90,7 +88,7 @@ async def model_page(visit: Visit) -> Response:
 
 async def report_page(visit: Visit) -> Response:
     """The report beside the model in charge, in the same sandbox as at /report."""
-    page = await read_report(visit.service.champion.current)
+    page = await read_report(visit.served.champion.current)
     if page is None:
         raise PageRefused(HTTPStatus.NOT_FOUND, "console.no_report")
     return HTMLResponse(page)
@@ -112,15 +110,6 @@ def model_facts(loaded: LoadedModel, writer: RowWriter) -> ModelFacts:
         measures=tuple(_measures(card, t)),
         warnings=tuple(str(each["message"]) for each in card.findings if each.get("severity") != "info"),
     )
-
-
-def question_in_words(label: str, writer: RowWriter) -> str:
-    """What a model predicts: a stage within a number of days, or the column of the outcome."""
-    match = _QUESTION.fullmatch(label)
-    if match is None:
-        return writer.names.column(label).render(writer.texts.lang)
-    stage = writer.value("stage", match[1])
-    return writer.texts("console.question", stage=stage, n=round(float(match[2])))
 
 
 def drift_sentence(drift: Drift, t: ConsoleTexts) -> str:
@@ -173,7 +162,7 @@ def _refusal(refused: RejectedModel, t: ConsoleTexts) -> str:
 async def _grades(visit: Visit) -> list[tuple[str, int, float]]:
     """How many open leads have each grade, and what share of them that is."""
     lists = visit.console.lists
-    counts = {} if lists is None else await lists.grades(visit.visitor.tenant)
+    counts = {} if lists is None else await lists.grades(visit.visitor.tenant, visit.model)
     leads = sum(counts.values())
     return (
         [(letter, counts.get(letter, 0), counts.get(letter, 0) / leads) for letter in LETTERS]

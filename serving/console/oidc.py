@@ -85,7 +85,7 @@ class IdentityProvider:
 
         Raises:
             SignInFailed: It is not this attempt, the provider says no or cannot be asked, the token is not
-                valid, or the person has no role here.
+                valid, or the person has no role or no model here.
         """
         if not hmac.compare_digest(attempt.state.encode(), query.get("state", "").encode()):
             raise SignInFailed(key="console.sign_in_again")
@@ -95,7 +95,10 @@ class IdentityProvider:
         role = self.settings.role_of(claims)
         if role is None:
             raise SignInFailed(key="console.no_role")
-        return _person(claims, role, self.settings.tenant_of(claims))
+        models = self.settings.models_of(claims)
+        if models is not None and not models:
+            raise SignInFailed(key="console.no_models")
+        return _person(claims, role, self.settings.tenant_of(claims), models or ())
 
     async def _claims(self, attempt: SignInAttempt, code: str, redirect_uri: str) -> dict[str, Any]:
         """The claims of the ID token that a code is exchanged for."""
@@ -187,7 +190,7 @@ class IdentityProvider:
         return answer
 
 
-def _person(claims: Mapping[str, Any], role: Role, tenant: str) -> Person:
+def _person(claims: Mapping[str, Any], role: Role, tenant: str, models: tuple[str, ...]) -> Person:
     """A person by the first of their names that there is."""
     names = (str(claims[name]) for name in _NAMES if claims.get(name))
-    return Person(next(names, "")[:_LONGEST_NAME], role, tenant, by_key=False)
+    return Person(next(names, "")[:_LONGEST_NAME], role, tenant, by_key=False, models=models)

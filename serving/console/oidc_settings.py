@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ISSUER, CLIENT_ID = "LEADLOOP_OIDC_ISSUER", "LEADLOOP_OIDC_CLIENT_ID"
 CLIENT_SECRET, SECRET_FILE = "LEADLOOP_OIDC_CLIENT_SECRET", "LEADLOOP_OIDC_CLIENT_SECRET_FILE"  # names
 ROLES_CLAIM, ROLE_NAMES = "LEADLOOP_OIDC_ROLES_CLAIM", "LEADLOOP_OIDC_ROLES"
+MODELS_CLAIM, MODEL_NAMES = "LEADLOOP_OIDC_MODELS_CLAIM", "LEADLOOP_OIDC_MODELS"
 TENANT_CLAIM, REDIRECT, SCOPE = (
     "LEADLOOP_OIDC_TENANT_CLAIM",
     "LEADLOOP_OIDC_REDIRECT_URI",
@@ -39,6 +40,9 @@ class OidcSettings:
         tenant_claim: The claim that holds a person's tenant; "" where nobody has one.
         redirect_uri: Where browsers come back to; "" is the address that they came by.
         scope: What the provider is asked to tell.
+        models_claim: The claim that holds the models whose scores a person may see; "" where everybody sees
+            all of them.
+        model_names: What the provider calls each model; one that is not named is called as it is here.
 
     Raises:
         SettingsError: One of them is missing, or a connection would be open to others.
@@ -52,6 +56,8 @@ class OidcSettings:
     tenant_claim: str = ""
     redirect_uri: str = ""
     scope: str = "openid profile email"
+    models_claim: str = ""
+    model_names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.client_id:
@@ -74,6 +80,8 @@ class OidcSettings:
             values.get(TENANT_CLAIM, ""),
             values.get(REDIRECT, ""),
             values.get(SCOPE, "openid profile email"),
+            values.get(MODELS_CLAIM, ""),
+            _model_names(values.get(MODEL_NAMES, "")),
         )
 
     @staticmethod
@@ -96,6 +104,28 @@ class OidcSettings:
     def tenant_of(self, claims: Mapping[str, Any]) -> str:
         """The tenant that a person's claims name; "" where nobody has one. Of several the first."""
         return next(iter(_values(_claim(claims, self.tenant_claim))), "") if self.tenant_claim else ""
+
+    def models_of(self, claims: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """The models that a person's claims name, whether there are such or not; None where all may be seen.
+
+        >>> names = {"renewal": "success"}
+        >>> settings = OidcSettings("https://id.example", "x", models_claim="groups", model_names=names)
+        >>> settings.models_of({"groups": ["success", "upsell"]})
+        ('renewal', 'upsell')
+        """
+        if not self.models_claim:
+            return None
+        own = {text: name for name, text in self.model_names.items()}
+        return tuple(own.get(each, each) for each in _values(_claim(claims, self.models_claim)))
+
+
+def _model_names(text: str) -> dict[str, str]:
+    """What a provider calls models: ``default=crm-sales renewal=crm-success``."""
+    pairs = dict(pair.partition("=")[::2] for pair in text.replace(",", " ").split())
+    if not all(pairs.values()):
+        msg = f"{MODEL_NAMES} names models, such as renewal=crm-success, and not {text[:80]!r}"
+        raise SettingsError(msg)
+    return pairs
 
 
 def _secret(values: Mapping[str, str]) -> str:

@@ -12,7 +12,9 @@ import bentoml
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from features.messages import LANGUAGES
+from serving.console.lead_rows import question_in_words, row_writer
 from serving.console.rendering import ROOT, console_url, render_template
+from serving.console.roles import ModelChoice
 from serving.console.texts import ConsoleTexts, accepted_language
 from serving.console.tokens import form_token, is_form_token, new_token
 from serving.decision_log.settings import LogUnavailable
@@ -20,6 +22,7 @@ from serving.middleware.hosts import host_name, is_loopback
 from serving.middleware.request_body import ClientDisconnected, read_body
 from serving.problems import ProblemResponse
 from serving.request_context import current_request
+from serving.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,6 +56,25 @@ _REFUSALS = {
 }
 
 
+# Pages that show scores, and so by which model.
+_WITH_SCORES = frozenset(
+    ("today.html", "decided.html", "lead.html", "accounts.html", "account.html", "model.html")
+)
+# What an address says that holds for one model alone: where a page begins, what was just decided in a list.
+_OF_ONE_MODEL = frozenset(("model", "after", "before", "done", "lang"))
+WHAT_IF = "if."
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLink:
+    """A model to choose: its name, what it predicts, the way to it, and whether it is the one shown."""
+
+    name: str
+    question: str
+    address: str
+    chosen: bool
+
+
 class PageRefused(Exception):  # noqa: N818  # the visitor is told why, nothing is in error
     """A page that is not shown; ``key`` names the sentence that says why and what to do."""
 
@@ -72,6 +94,7 @@ class Visit:
         token: The token of their cookie.
         person: Who they are; None on pages for those who have not signed in.
         form: What a form sent, by field; empty of a request that changes nothing.
+        models: The models that they may see, and the one that the address asks for.
     """
 
     request: Request
@@ -80,11 +103,22 @@ class Visit:
     token: str
     person: Person | None = None
     form: dict[str, str] = field(default_factory=dict)
+    models: ModelChoice = field(default_factory=ModelChoice)
 
     @property
     def service(self) -> Any:
         """The service, with its scorer, decision log and lead store."""
         return bentoml.get_current_service()
+
+    @property
+    def served(self) -> Any:
+        """The model that the address asks for, with its challenger."""
+        return self.service.models[self.models.key]
+
+    @property
+    def model(self) -> str:
+        """Its name as the log has it: "" is the default one."""
+        return self.models.key
 
     @property
     def visitor(self) -> Person:
@@ -103,7 +137,12 @@ class Visit:
 
     def page(self, template: str, status_code: int = HTTPStatus.OK, /, **values: Any) -> HTMLResponse:
         """The page that a template makes; beside ``values`` it has what the frame needs."""
-        return HTMLResponse(render_template(template, self._frame_values() | values), status_code)
+        values = self._frame_values() | {"models": self._choices(template)} | values
+        return HTMLResponse(render_template(template, values), status_code)
+
+    def url(self, *parts: str, **query: str | int | None) -> str:
+        """An address within the console that shows the same model, unless ``query`` names another."""
+        return console_url(*parts, **{"model": self.models.parameter()} | query)
 
     def go(self, *parts: str, **query: str | int | None) -> RedirectResponse:
         """Send the browser to another page of the console, after a form was taken."""
@@ -112,12 +151,14 @@ class Visit:
     def _frame_values(self) -> dict[str, Any]:
         person = self.person
         items = [
-            (name, console_url(*parts))
+            (name, self.url(*parts))
             for name, parts, permission in NAVIGATION
             if person and person.may(permission)
         ]
         return {
             "t": self.texts,
+            "url": self.url,
+            "model": self.models.parameter(),
             "person": person,
             "project": self.console.project,
             "signs_in": self.console.asks_for_login,
@@ -126,6 +167,34 @@ class Visit:
             "form_token": form_token(self.token),
             "languages": [(lang, self._address_in(lang)) for lang in LANGUAGES],
         }
+
+    def _choices(self, template: str) -> list[ModelLink]:
+        """The models to choose from, on a page that shows scores; none where there is but one."""
+        if template not in _WITH_SCORES or len(self.models.names) == 1:
+            return []
+        return [self._model_link(name) for name in self.models.names]
+
+    def _model_link(self, name: str) -> ModelLink:
+        """The way to this page by another model: with its filters, without what is the model's own."""
+        query = [
+            (field_name, value)
+            for field_name, value in self.request.query_params.multi_items()
+            if field_name not in _OF_ONE_MODEL and not field_name.startswith(WHAT_IF)
+        ]
+        parameter = self.models.parameter(name)
+        shown = [*query, *([("model", parameter)] if parameter else [])]
+        current = self.service.models[ModelChoice(chosen=name).key].champion.current
+        label = "" if current is None else current.scorer.model.card.label
+        return ModelLink(
+            name=self.model_name(name),
+            question=question_in_words(label, row_writer(self, name)) if label else "",
+            address=f"?{urlencode(shown)}",
+            chosen=name == self.models.chosen,
+        )
+
+    def model_name(self, name: str) -> str:
+        """What people call a model: by its name, and the default one in their language."""
+        return self.texts("console.default_model") if name in {"", DEFAULT_MODEL} else name
 
     def _address_in(self, lang: Lang) -> str:
         """This page in another language; what a form answered is at the address of its page."""
@@ -172,6 +241,7 @@ async def _answer(visit: Visit, permission: Permission | None, page: Page, cooki
             if visit.person is None:
                 return _to_login(visit)
             _admit(visit, visit.person, permission)
+            _choose_model(visit, visit.person)
         return await page(visit)
     except PageRefused as refusal:
         return refusal_page(visit, refusal)
@@ -236,6 +306,20 @@ def _admit(visit: Visit, person: Person, permission: Permission) -> None:
         raise PageRefused(HTTPStatus.FORBIDDEN, "console.not_for_you", role=role)
     if wait := visit.console.seconds_until_request(person):
         raise PageRefused(HTTPStatus.TOO_MANY_REQUESTS, "console.too_often", seconds=wait)
+
+
+def _choose_model(visit: Visit, person: Person) -> None:
+    """Note which model the visitor asks for. Raises PageRefused where there is none of that name for them."""
+    names = person.visible_models(name or DEFAULT_MODEL for name in visit.service.models)
+    if not names:
+        raise PageRefused(HTTPStatus.FORBIDDEN, "console.no_models")
+    wanted = visit.query.get("model") or names[0]
+    visit.models = ModelChoice(names, wanted if wanted in names else names[0])
+    current_request().model = visit.models.key
+    if wanted not in names:
+        # Whether there is one that others may see is not told.
+        known = ", ".join(names)
+        raise PageRefused(HTTPStatus.NOT_FOUND, "console.unknown_model", model=wanted[:40], models=known)
 
 
 def _to_login(visit: Visit) -> Response:

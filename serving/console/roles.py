@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
+from serving.settings import DEFAULT_MODEL
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from serving.middleware.api_keys import Role
 
 Permission = Literal["lists", "leads", "decide", "accounts", "model", "forget"]
@@ -54,9 +58,48 @@ class Person:
         return permission in _PERMISSIONS[self.role]
 
     def sees_model(self, name: str) -> bool:
-        """Whether their key may ask the model.
+        """Whether they may see the scores of a model.
 
         >>> Person("ada", "sales", models=("default",)).sees_model("renewal")
         False
         """
         return not self.models or name in self.models
+
+    def visible_models(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of some models whose scores they may see, in their order.
+
+        >>> Person("ada", "sales", models=("upsell", "renewal")).visible_models(("default", "renewal"))
+        ('renewal',)
+        """
+        return tuple(filter(self.sees_model, names))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The models whose scores a person may see, and the one that they are looking at.
+
+    Attributes:
+        names: The names that addresses take; the first one is shown where an address names none.
+        chosen: The name of the one that is shown.
+    """
+
+    names: tuple[str, ...] = (DEFAULT_MODEL,)
+    chosen: str = DEFAULT_MODEL
+
+    @property
+    def key(self) -> str:
+        """The model as the log names it: "" is the default one.
+
+        >>> ModelChoice().key, ModelChoice(("renewal",), "renewal").key
+        ('', 'renewal')
+        """
+        return "" if self.chosen == DEFAULT_MODEL else self.chosen
+
+    def parameter(self, name: str | None = None) -> str | None:
+        """What an address says for a model, that which is shown if none is named; None where it need not.
+
+        >>> ModelChoice(("default", "renewal"), "renewal").parameter()
+        'renewal'
+        """
+        asked = name or self.chosen
+        return None if asked == self.names[0] else asked

@@ -30,6 +30,8 @@ class ConsoleSession:
         key_sha256: The SHA-256 of the key; "" where an identity provider vouched for the person.
         created_at: When the person signed in, in epoch seconds.
         expires_at: Until when the session lasts, in epoch seconds; each page that is asked for moves it on.
+        models: The models that the person may see, with blanks between; "" means all. Of a key what it says
+            now counts instead.
     """
 
     token_sha256: str
@@ -39,6 +41,7 @@ class ConsoleSession:
     key_sha256: str
     created_at: int
     expires_at: int
+    models: str = ""
 
 
 class SessionStore:

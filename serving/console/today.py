@@ -12,7 +12,6 @@ from models.grades import LETTERS
 from serving.console.decisions import just_decided
 from serving.console.lead_rows import LeadInsight, explain_leads, row_writer
 from serving.console.pages import PageRefused
-from serving.console.rendering import console_url
 from serving.current_scores.records import MOST_COUNTED, LeadState, PageEnd, ScoreFilter
 from serving.workload import MS_PER_ITEM
 
@@ -124,11 +123,13 @@ async def today_page(visit: Visit) -> Response:
     """The call list: a page of leads that nobody has decided about, with what to choose them by."""
     lists, scores = require_lists(visit)
     query, tenant = ListQuery.of(visit.query), visit.visitor.tenant
-    page = await scores.page(query.filter, tenant, parse_page_end(query.after), LEADS_PER_PAGE)
+    after, model = parse_page_end(query.after), visit.model
+    page = await scores.page(query.filter, tenant, after, LEADS_PER_PAGE, model)
     # A word in a name is looked for in every lead: not twice.
     is_whole = page.next is None and not query.after
-    count = len(page.scores) if is_whole else await scores.count(query.filter, tenant)
-    all_leads = await scores.count(ScoreFilter(undecided=True), tenant) if query.narrowed else count
+    count = len(page.scores) if is_whole else await scores.count(query.filter, tenant, model)
+    everybody = ScoreFilter(undecided=True)
+    all_leads = await scores.count(everybody, tenant, model) if query.narrowed else count
     return visit.page(
         "today.html",
         active="today",
@@ -138,16 +139,16 @@ async def today_page(visit: Visit) -> Response:
         all_leads=all_leads,
         most_counted=MOST_COUNTED,
         scored_at=max((score.scored_at for score in page.scores), default=None),
-        choices=await lists.choices(tenant),
+        choices=await lists.choices(tenant, model),
         segments=_segments(visit),
         letters=LETTERS,
         states=_STATES,
         writer=row_writer(visit),
-        first_page=console_url(**query.parameters) if query.after else None,
+        first_page=visit.url(**query.parameters) if query.after else None,
         next_page=None
         if page.next is None
-        else console_url(**query.parameters, after=encode_page_end(page.next)),
-        here=console_url(**query.parameters, after=query.after),
+        else visit.url(**query.parameters, after=encode_page_end(page.next)),
+        here=visit.url(**query.parameters, after=query.after),
         done=await just_decided(visit),
     )
 
@@ -155,8 +156,8 @@ async def today_page(visit: Visit) -> Response:
 async def decided_page(visit: Visit) -> Response:
     """What people decided of late, and the way to take it back."""
     lists, _ = require_lists(visit)
-    decided = await lists.decided(visit.visitor.tenant)
-    return visit.page("decided.html", active="today", decided=decided, here=console_url("decided"))
+    decided = await lists.decided(visit.visitor.tenant, visit.model)
+    return visit.page("decided.html", active="today", decided=decided, here=visit.url("decided"))
 
 
 def require_lists(visit: Visit) -> tuple[LeadLists, CurrentScores]:
@@ -167,7 +168,7 @@ def require_lists(visit: Visit) -> tuple[LeadLists, CurrentScores]:
 
 
 async def lead_rows(visit: Visit, scores: Sequence[CurrentScore]) -> list[CallListRow]:
-    """The rows of some leads, with the reasons of the model in charge."""
+    """The rows of some leads, with the reasons of the model that is shown."""
     if not scores:
         return []
     insights, writer = await _insights(visit, scores), row_writer(visit)
@@ -181,8 +182,8 @@ async def _insights(visit: Visit, scores: Sequence[CurrentScore]) -> Mapping[str
     lists, _ = require_lists(visit)
     service, tenant = visit.service, visit.visitor.tenant
     lead_ids = [score.lead_id for score in scores]
-    histories = await lists.histories(lead_ids, tenant)
-    if service.champion.current is None:
+    histories = await lists.histories(lead_ids, tenant, visit.model)
+    if visit.served.champion.current is None:
         return {lead_id: LeadInsight(history=history) for lead_id, history in histories.items()}
     known = await service.store.leads(lead_ids, tenant)
     cost = len(scores) * (MS_PER_ITEM["/v1/explain"] + _MOMENTS * MS_PER_ITEM["/v1/score"])
@@ -194,7 +195,7 @@ async def _insights(visit: Visit, scores: Sequence[CurrentScore]) -> Mapping[str
 
 def _segments(visit: Visit) -> list[tuple[str, str]]:
     """The attributes that leads are told apart by, each with its name for people."""
-    current = visit.service.champion.current
+    current = visit.served.champion.current
     if current is None:
         return []
     names = row_writer(visit).names

@@ -132,11 +132,19 @@ class DecisionLog:
         return ErasedLead(erased.decisions, erased.outcomes, overwritten, erased.events)
 
     async def decisions_of(
-        self, lead_id: str, before: int | None, limit: int, tenant: str = ""
+        self,
+        lead_id: str,
+        before: int | None,
+        limit: int,
+        tenant: str = "",
+        models: Sequence[str] | None = None,
     ) -> list[Decision]:
-        """At most ``limit`` decisions about a lead, newest first; with ``before``, those with smaller ids."""
+        """At most ``limit`` decisions about a lead, newest first; with ``before``, those with smaller ids.
+
+        With ``models`` those of these alone, by their names; "" is the default one.
+        """
         return await self.read(
-            lambda: list(queries.decisions_of_lead(self.writer.log, lead_id, before, limit, tenant))
+            lambda: list(queries.decisions_of_lead(self.writer.log, lead_id, before, limit, tenant, models))
         )
 
     async def outcomes_of(self, lead_id: str, tenant: str = "") -> list[Outcome]:

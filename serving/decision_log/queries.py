@@ -27,7 +27,7 @@ from serving.decision_log.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Column, ColumnElement, CompoundSelect, Connection, Engine, Select, Table
 
@@ -41,14 +41,24 @@ _NOT_SHADOW = (DECISIONS.c.shadow == 0) & (DECISIONS.c.model == "")
 _LEAD = (DECISIONS.c.tenant, DECISIONS.c.lead_id)
 
 
-def decisions_of_lead(
-    log: Engine, lead_id: str, before: int | None = None, limit: int | None = None, tenant: str = ""
+def decisions_of_lead(  # noqa: PLR0913, PLR0917  # a part of a listing, of whose lead, by which models
+    log: Engine,
+    lead_id: str,
+    before: int | None = None,
+    limit: int | None = None,
+    tenant: str = "",
+    models: Sequence[str] | None = None,
 ) -> Iterator[Decision]:
-    """At most ``limit`` decisions about a lead, newest first; with ``before``, those with smaller ids."""
+    """At most ``limit`` decisions about a lead, newest first; with ``before``, those with smaller ids.
+
+    With ``models`` those of these alone, by their names; "" is the default one.
+    """
     query = select(DECISIONS).where(DECISIONS.c.lead_id == lead_id, *_of(DECISIONS, tenant))
     query = query.order_by(DECISIONS.c.id.desc())
     if before is not None:
         query = query.where(DECISIONS.c.id < before)
+    if models is not None:
+        query = query.where(DECISIONS.c.model.in_(models))
     return map(_decision, _rows(log, query.limit(limit)))
 
 

@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from features.clock import DAY
-from serving.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -115,7 +114,7 @@ def create_key(  # noqa: PLR0913  # a key is what these say
         project: The project that a new file belongs to. Default: none.
         role: One of ``ROLES``, for a person who signs in to the console. Default: none.
         models: The models of the service that the key may ask, "default" for the one without a name. Default:
-            none, and the key may ask any. With a role the default one is among them.
+            none, and the key may ask any.
 
     Returns:
         The token; only its hash is kept, so it cannot be shown again.
@@ -132,10 +131,6 @@ def create_key(  # noqa: PLR0913  # a key is what these say
         _check_label("a tenant", tenant)
     for model in models:
         _check_label("a model", model)
-    if role and models and DEFAULT_MODEL not in models:
-        also = f"give {name} that one, too (--model {DEFAULT_MODEL}), or no role"
-        msg = f"the console shows the default model: {also}"
-        raise KeysError(msg)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _locked(file):
         known = _read(file, project) if file.exists() else _KeyFile(project=project)

@@ -23,6 +23,8 @@ PAGES = (
     *("/console", "/console?done=lead+0&text=a", "/console/decided", "/console/model", "/console/nowhere"),
     *("/console/leads/lead%200?if.employees=500", "/console/leads/lead%201", "/console/forget/lead%200"),
     *("/console/accounts", f"/console/accounts/{quote(NASTY, safe='')}", "/console/accounts/demo"),
+    *("/console?model=renewal", "/console/leads/lead%201?model=renewal", "/console/model?model=renewal"),
+    *("/console/accounts?model=renewal", "/console?model=none-of-these"),
 )
 VIEWS = [
     ("en", 1440, "light", True),
@@ -177,12 +179,42 @@ def test_everything_is_reached_by_the_keyboard(service, browser, session):
         assert outline == "solid"
 
 
+@pytest.mark.parametrize("scripted", [True, False])
+def test_a_model_is_chosen_by_the_keyboard_and_stays_while_one_goes_on(service, browser, session, scripted):
+    url, _ = service
+    with visiting(browser, session, java_script_enabled=scripted) as page:
+        page.goto(f"{url}/console?text=Lead+1")
+        bar = page.get_by_role("navigation", name="Model", exact=True)
+        assert bar.get_by_role("link").all_inner_texts() == [
+            "Default SQL within 60 days",
+            "renewal SQL within 60 days",
+        ]
+        bar.get_by_role("link", name="renewal").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{url}/console?text=Lead+1&model=renewal")
+        assert bar.locator("[aria-current]").inner_text().startswith("renewal")
+        page.fill("#text", "Lead 12")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/console?model=renewal&text=Lead+12*")
+        page.get_by_role("button", name="Accept").click()
+        page.get_by_text("Lead 12 is accepted.").first.wait_for()
+        page.goto(f"{url}/console?text=Lead+12")
+        assert page.locator("h2 a").inner_text() == "Lead 12"
+        page.goto(f"{url}/console/decided?model=renewal")
+        page.get_by_role("link", name="Lead 12").click()
+        page.wait_for_url("**/console/leads/lead%2012?model=renewal")
+        page.get_by_role("button", name="Undo").click()
+        page.get_by_role("button", name="Accept").wait_for()
+        page.get_by_role("link", name="Accounts").click()
+        page.wait_for_url(f"{url}/console/accounts?model=renewal")
+
+
 def test_the_language_that_is_chosen_stays(service, browser, session):
     url, _ = service
     with visiting(browser, session, lang="en") as page:
-        page.goto(f"{url}/console/model")
+        page.goto(f"{url}/console/model?model=renewal")
         page.get_by_role("link", name="DE", exact=True).click()
-        assert page.url == f"{url}/console/model"
+        assert page.url == f"{url}/console/model?model=renewal"
         assert page.evaluate("document.documentElement.lang") == "de"
         page.goto(f"{url}/console")
         assert page.evaluate("document.documentElement.lang") == "de"

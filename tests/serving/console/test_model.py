@@ -13,8 +13,8 @@ from features.display_names import DisplayNames
 from features.spec import DisplayText
 from models.drift import Drift
 from models.metrics import Interval
-from serving.console.lead_rows import RowWriter
-from serving.console.model import drift_sentence, model_facts, question_in_words
+from serving.console.lead_rows import RowWriter, question_in_words
+from serving.console.model import drift_sentence, model_facts
 from serving.console.texts import ConsoleTexts
 
 NOW = time.time()

@@ -6,11 +6,10 @@ import re
 from contextlib import ExitStack
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 from console_browser import Browser
 from joserfc.jwk import ECKey, OctKey
-from oidc_provider import CLIENT, SECRET, Provider, run_provider
+from oidc_provider import CLIENT, SECRET, Provider, come_back, leave, run_provider
 from service_client import start_client
 
 from serving.console.oidc_settings import OidcSettings
@@ -45,18 +44,6 @@ def provider(setup):
     yield provider
     for name, value in vars(Provider(url=provider.url, key=key)).items():
         setattr(provider, name, value)
-
-
-def leave(browser, target="/console/model"):
-    """Begins to sign in; where the provider sends the browser back to."""
-    away = browser.get("/console/oidc/start", params={"next": target})
-    assert away.status_code == 303
-    return httpx.get(away.headers["location"], trust_env=False).headers["location"]
-
-
-def come_back(browser, address):
-    # A redirect from another site: cookies that are strict stay at home.
-    return browser.get(address.removeprefix("http://127.0.0.1"), headers={"sec-fetch-site": "cross-site"})
 
 
 def test_whoever_the_provider_vouches_for_is_in_with_the_role_of_their_claim(browser, provider):
