@@ -52,18 +52,20 @@ from training.cli.options import (
     model_folder,
     project_tracking,
     readable_path,
+    with_named_models,
     with_source_options,
     writable_path,
 )
 from training.cli.push import push, with_decisions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from polars import DataFrame
 
     from models.conversion import ConversionModel
     from serving.server import ServiceProcess
+    from serving.settings import NamedModel
     from training.cli.store import StoreSource
     from training.config.settings import Config
     from training.data.dataset import Dataset
@@ -153,10 +155,20 @@ def train(
     print_result(trained.to_dict(), json_)
 
 
-app.command()(commands.score)
+def _model_or_name(model: str) -> str:
+    """The callback of ``--model``: of a name in LEADLOOP_MODELS the folder of the model that answers so."""
+    named = _served_models()
+    if model in named and not Path(model).is_dir():
+        return str(commands.resolve_model_dir(named[model].model, named[model].project or None))
+    if named and model != "champion" and "/" not in model and not Path(model).exists():
+        raise typer.BadParameter(_no_such_name(model, named))
+    return str(model_folder(model))
+
+
+app.command()(with_named_models(commands.score, _model_or_name))
 app.command()(features)
-app.command()(commands.parts)
-app.command()(commands.leads)
+app.command()(with_named_models(commands.parts, _model_or_name))
+app.command()(with_named_models(commands.leads, _model_or_name))
 app.command()(commands.backtest)
 app.command()(commands.points)
 app.command()(commands.report)
@@ -395,17 +407,21 @@ def store_scores(
     ] = OUT / "current-scores.csv",
     log: StoreLog = str(OUT / "decisions.db"),
     tenant: Tenant = "",
+    model: Annotated[
+        str, typer.Option(help="A further model of the service, by its name.", metavar="NAME")
+    ] = "default",
     json_: Json = None,
 ) -> None:
     """Write the current scores of all open leads. The service keeps them."""
     existing_log(log)
+    name = "" if model == "default" else _logged_name(log, model)
     from serving.current_scores.frames import current_score_frames
     from serving.decision_log.frames import open_existing_log
     from training.file_output import frame_writer
 
     count = 0
     with open_existing_log(log) as opened, frame_writer(out) as append:
-        for scores in current_score_frames(opened, tenant):
+        for scores in current_score_frames(opened, tenant, name):
             append(scores)
             count += scores.height
     print_status(f"{count:,} current scores written to {out}")
@@ -803,19 +819,33 @@ def _log_frames(
 
 def _served_model_dir(model: str, project: str | None) -> Path:
     """The folder of a model; of a name in LEADLOOP_MODELS, that of the model which answers under it."""
+    names = _served_models()
+    if model in names and not Path(model).is_dir():
+        return commands.resolve_model_dir(names[model].model, names[model].project or None)
+    if model != "champion" and "/" not in model and not Path(model).exists():
+        usage_error(_no_such_name(model, names))
+    return commands.resolve_model_dir(model, project)
+
+
+def _served_models() -> dict[str, NamedModel]:
+    """The further models of the service by their names, as LEADLOOP_MODELS names them."""
     import os
 
     from serving.settings import MODELS, named_models
 
-    names = {each.name: each for each in named_models(os.environ.get(MODELS, "").replace(",", " ").split())}
-    if model in names and not Path(model).is_dir():
-        return commands.resolve_model_dir(names[model].model, names[model].project or None)
-    if model != "champion" and "/" not in model and not Path(model).exists():
-        usage_error(
-            f"there is no model folder {model}, and {MODELS} names no model so; set it as for the service: "
-            f"{MODELS}='{model}=PROJECT', or name the model's folder"
-        )
-    return commands.resolve_model_dir(model, project)
+    return {each.name: each for each in named_models(os.environ.get(MODELS, "").replace(",", " ").split())}
+
+
+def _no_such_name(model: str, named: Collection[str]) -> str:
+    """Why a model cannot be found by its name, with the names that there are."""
+    from features.suggestions import suggest
+    from serving.settings import MODELS
+
+    there = f"; it names {', '.join(named)}{suggest(model, named)}" if named else ""
+    return (
+        f"there is no model folder {model}, and {MODELS} names no model so{there}; set it as for the "
+        f"service: {MODELS}='{model}=PROJECT', or name the model's folder"
+    )
 
 
 def _logged_name(place: str, model: str, loaded: ConversionModel | None = None) -> str:

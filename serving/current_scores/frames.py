@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from sqlalchemy import select
 
-from serving.decision_log.tables import CURRENT_SCORES
+from serving.current_scores.reading import scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,25 +38,28 @@ _COLUMNS: dict[str, tuple[str, Any]] = {
 }
 
 
-def current_score_frames(log: Engine, tenant: str = "") -> Iterator[pl.DataFrame]:
+def current_score_frames(log: Engine, tenant: str = "", model: str = "") -> Iterator[pl.DataFrame]:
     """The current scores of open and dormant leads, a batch at a time, best first.
 
     Args:
         log: An open log.
         tenant: Whose leads.
+        model: The name of the model whose scores these are. Default: the default one.
 
     Yields:
         Frames with the columns that ``leadloop score`` writes, and state, name, owner, account, channel and
         stage of each lead.
     """
     schema = {name: kind for name, (_, kind) in _COLUMNS.items()}
-    columns = [CURRENT_SCORES.c[column].label(name) for name, (column, _) in _COLUMNS.items()]
+    score = scores_of(model).c
+    columns = [score[column].label(name) for name, (column, _) in _COLUMNS.items()]
     query = select(*columns).where(
-        CURRENT_SCORES.c.tenant == tenant,
-        CURRENT_SCORES.c.state.in_(("open", "dormant")),
-        CURRENT_SCORES.c.probability.is_not(None),
+        score.tenant == tenant,
+        score.model == model,
+        score.state.in_(("open", "dormant")),
+        score.probability.is_not(None),
     )
-    ordered = query.order_by(CURRENT_SCORES.c.probability.desc(), CURRENT_SCORES.c.lead_id)
+    ordered = query.order_by(score.probability.desc(), score.lead_id)
     with log.execution_options(yield_per=_BATCH_ROWS).connect() as connection:
         for rows in connection.execute(ordered).partitions():
             yield pl.DataFrame([tuple(row) for row in rows], schema, orient="row")

@@ -99,11 +99,17 @@ def _answer_schema(message: type[BaseModel]) -> Json:
 
 
 def _scored(arguments: Mapping[str, Any]) -> RestRequest:
-    return RestRequest("POST", "/v1/score", body=arguments)
+    return _posted("/v1/score", arguments)
 
 
 def _explained(arguments: Mapping[str, Any]) -> RestRequest:
-    return RestRequest("POST", "/v1/explain", body={"top": _REASONS} | dict(arguments))
+    return _posted("/v1/explain", {"top": _REASONS} | dict(arguments))
+
+
+def _posted(path: str, arguments: Mapping[str, Any]) -> RestRequest:
+    """A request whose model, if one is named, stands in the address."""
+    body = {name: value for name, value in arguments.items() if name != "model"}
+    return RestRequest("POST", path, _as_query({"model": arguments.get("model")}), body)
 
 
 def _listed(arguments: Mapping[str, Any]) -> RestRequest:
@@ -120,7 +126,8 @@ def _lead(arguments: Mapping[str, Any]) -> RestRequest:
 
 
 def _reported(arguments: Mapping[str, Any]) -> RestRequest:
-    return RestRequest("POST", "/v1/outcomes", body={"outcomes": [arguments]})
+    report = {name: value for name, value in arguments.items() if name != "model"}
+    return _posted("/v1/outcomes", {"outcomes": [report], "model": arguments.get("model")})
 
 
 def _as_query(arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -130,6 +137,12 @@ def _as_query(arguments: Mapping[str, Any]) -> dict[str, str]:
         for name, value in arguments.items()
         if value is not None
     }
+
+
+def _with_model(schema: Json) -> Json:
+    """The schema of arguments, one of which names the model that answers."""
+    model = LeadQuery.model_json_schema()["properties"]["model"]
+    return schema | {"properties": schema["properties"] | {"model": model}}
 
 
 def _lead_arguments() -> Json:
@@ -170,7 +183,7 @@ TOOLS = (
         "as of now or of `as_of`. A lead that cannot be scored has an `error` in its place. For reasons use "
         "explain_leads." + _DATA,
         "score",
-        _schema(ScoreRequest, "lead_ids", "as_of", "parts", required=("lead_ids",)),
+        _with_model(_schema(ScoreRequest, "lead_ids", "as_of", "parts", required=("lead_ids",))),
         _answer_schema(ScoreResponse),
         _scored,
     ),
@@ -181,8 +194,12 @@ TOOLS = (
         "left out: what raises the probability and what lowers it, in points, with a sentence. With `since` "
         "it says what has changed from then on. Reasons are associations, no causes." + _DATA,
         "score",
-        _schema(
-            ExplainRequest, "lead_ids", "as_of", "lang", "top", "top_each", "since", required=("lead_ids",)
+        _with_model(
+            _schema(
+                ExplainRequest,
+                *("lead_ids", "as_of", "lang", "top", "top_each", "since"),
+                required=("lead_ids",),
+            )
         ),
         _answer_schema(ExplainResponse),
         _explained,
@@ -196,7 +213,7 @@ TOOLS = (
         "id of your own for this event: sent again under the same key it counts once; a mistake is corrected "
         "by a new outcome whose `corrects` is the key of the wrong one.",
         "outcomes",
-        _schema(OutcomeReport),
+        _with_model(_schema(OutcomeReport)),
         _answer_schema(OutcomesResponse),
         _reported,
         is_read_only=False,

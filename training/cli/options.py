@@ -195,6 +195,30 @@ ServedModelName = Annotated[
 ]
 
 
+def with_named_models(command: Callable[..., None], find: Callable[[str], str]) -> Callable[..., None]:
+    """The command for Typer, whose ``--model`` takes the name of a model of the service, too.
+
+    Args:
+        command: The command; its ``model`` is a folder, or champion.
+        find: The callback of the option, which finds the folder of a name: only the service's packages know
+            the names.
+    """
+    own = list(signature(command, eval_str=True).parameters.values())
+    help_ = "A model folder, a name in LEADLOOP_MODELS, or champion."
+    option = typer.Option("--model", help=help_, metavar="DIR|NAME", callback=find)
+    options = [
+        each.replace(annotation=Annotated[str, option]) if each.name == "model" else each for each in own
+    ]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        command(**values)
+
+    run.__signature__ = Signature(options)  # type: ignore[attr-defined]  # what Typer reads
+    run.__annotations__ = {each.name: each.annotation for each in options}
+    return run
+
+
 def _version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so
     if value:
         typer.echo(f"leadloop {version('leadloop')}")

@@ -166,6 +166,34 @@ def test_an_assistant_is_answered_what_rest_answers(service, connect):
     assert len(listed.structured_content["leads"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "query"),
+    [
+        ("call_list", {"capacity": 2}, {"capacity": "2", "model": "renewal"}),
+        ("get_lead", {"lead_id": "a"}, {"model": "renewal"}),
+        ("score_leads", {"lead_ids": ["a"]}, {"model": "renewal"}),
+        ("explain_leads", {"lead_ids": ["a"]}, {"model": "renewal"}),
+        ("report_outcome", {"lead_id": "a", "key": "k"}, {"model": "renewal"}),
+    ],
+)
+def test_each_tool_asks_the_model_that_is_named(name, arguments, query):
+    (tool,) = (each for each in TOOLS if each.name == name)
+    assert "model" in tool.takes["properties"]
+    request = tool.request(arguments | {"model": "renewal"})
+    assert request.query == query
+    assert "renewal" not in json.dumps(request.body)
+    assert "model" not in (tool.request(arguments).query or {})
+
+
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(connect):
+    async def talk():
+        async with connect("reader") as client:
+            return await client.call_tool("score_leads", {"lead_ids": ["lead/1"], "model": "renewal"})
+
+    problem = problem_of(asyncio.run(talk()))
+    assert (problem["code"], "this service has default" in problem["detail"]) == ("unknown_model", True)
+
+
 def test_a_key_opens_the_tools_of_its_scopes_and_no_others(connect):
     async def talk():
         async with connect("reporter") as client:
