@@ -113,8 +113,8 @@ def summarise(read: ReadDraft) -> list[str]:
     doubts = sum(len(block.unsure) for block in read.draft.blocks) + len(read.draft.aside)
     notes = [f"Note: {notice}" for notice in (*_problems(read), *notices)]
     if doubts:
-        unsure = "comments in the draft say what else a line could be, or what was left out and why"
-        notes.append(f"Unsure: {doubts} {unsure}.")
+        comments = "1 comment in the draft says" if doubts == 1 else f"{doubts} comments in the draft say"
+        notes.append(f"Unsure: {comments} what else a line could be, or what was left out and why.")
     return [*lines, *notes]
 
 

@@ -19,6 +19,7 @@ from features.number_marks import find_table_marks
 from features.parsing import strip_missing
 from features.word_lists import heading_pattern
 from training.config.late_facts import is_overwritten, is_sync_stamp, late_reason
+from training.config.stage_names import LOST, find_success
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 _ID, _NUMBER, _REACHED_BY = map(heading_pattern, ("id", "number", "reached_by"))
 _OUTCOME = (heading_pattern("outcome"), heading_pattern("stage", "status"))
 """The names of outcome columns, and of columns that may hold one among others."""
-_AFTER = heading_pattern("after_creation")
+_AFTER, _STAGE_CHANGE = map(heading_pattern, ("after_creation", "stage_change"))
+_STAGES = (heading_pattern("stage"), heading_pattern("status"))
 _OWN_AUC = 0.9
 _FEW = 30
 _OVERLAP = 0.5
@@ -96,6 +98,12 @@ class FileProfile:
         two = [r.column for r in self.roles if 1 < r.distinct <= _FEW and self._is_outcome(r.column)]
         return next((name for words in _OUTCOME for name in two if words.search(name)), None)
 
+    def find_change_date(self, stage: str) -> str | None:
+        """The date since when a lead is in the stage of today that a column holds, by its name."""
+        patterns = [pattern for pattern in _STAGES if pattern.search(stage)]
+        changes = filter(_STAGE_CHANGE.search, self.dates)
+        return next((name for name in changes if any(pattern.search(name) for pattern in patterns)), None)
+
     @property
     def stage_outcomes(self) -> StageOutcomes | None:
         """The column of stages with a success and failures among them, where a row is a lead.
@@ -103,7 +111,10 @@ class FileProfile:
         None where a date of its own says when a stage was entered: that makes a history.
         """
         for name in self.low_cardinality:
-            won, lost = won_and_lost_stages(self.frame[name].drop_nulls().unique().sort().to_list())
+            values = self.frame[name].drop_nulls().unique().sort().to_list()
+            won, lost = won_and_lost_stages(values)
+            if won is None and _OUTCOME[1].search(name):
+                won, lost = find_success(values), [value for value in values if LOST.search(value)]
             if won is not None and lost and not self._dates_ends(name, {won, *lost}):
                 return StageOutcomes(name, won, tuple(lost))
         return None
@@ -119,7 +130,9 @@ class FileProfile:
         return None
 
     def _dates_ends(self, stage: str, closed: set[str]) -> bool:
-        """Whether a column of dates is filled for closed leads, and hardly for any other."""
+        """Whether a date says since when a lead is in its stage, or is filled for closed leads alone."""
+        if self.find_change_date(stage) is not None:
+            return True
         is_closed = self.frame[stage].is_in(closed).fill_null(value=False)
         filled = (self.frame[name].is_not_null() for name in self.dates)
         return any((is_filled == is_closed).mean() >= _IN_ORDER for is_filled in filled)  # type: ignore[operator]

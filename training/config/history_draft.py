@@ -24,11 +24,11 @@ from features.ingest.tables import open_table
 from features.ingest.timestamps import ISO, detect_format, is_day_month_ambiguous
 from features.ingest.touchpoint_kinds import suggest_kinds
 from features.parsing import parse_categories, strip_missing
-from features.word_lists import stage_pattern
 from training.config.horizon_draft import UNKNOWN_DAYS, ConversionTiming, choose_timing
 from training.config.late_facts import late_reason
 from training.config.recipe import BlockResolver, FunnelRecipe, matching_columns
 from training.config.source_tables import count_values
+from training.config.stage_names import LOST, REOPENED, is_success
 from training.config.toml_reader import ConfigLocation, parse_table
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from training.config.source_tables import SourceTable
 
 _CONTRACT_NAMES: dict[str, TableName] = {"history": "attributes"}
-_WON, _EARLY, LOST, REOPENED = map(stage_pattern, ("won", "early", "lost", "reopened"))
 
 
 @dataclass
@@ -317,15 +316,6 @@ def find_funnel(moves: pl.DataFrame, draft: HistoryDraft) -> ObservedFunnel:
     return ObservedFunnel(
         tuple(stages), chosen or by_word or open_stages[-1], tuple(closed), tuple(reopen), leads, bool(chosen)
     )
-
-
-def is_success(stage: str) -> bool:
-    """Whether the name of a stage means success; qualified by marketing alone is none.
-
-    >>> [is_success(name) for name in ("Sales Qualified Lead", "Marketing Qualified Lead", "Unqualified")]
-    [True, False, False]
-    """
-    return _WON.search(stage) and not (LOST.search(stage) or _EARLY.search(stage))
 
 
 def _is_closed(stage: str, draft: HistoryDraft) -> bool:

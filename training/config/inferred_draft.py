@@ -20,20 +20,21 @@ from features.ingest.timestamps import parse_known_times
 from features.messages import Message
 from features.word_lists import heading_pattern, match_headings, stage_pattern
 from training.config.file_survey import find_creation_date, find_join_key
-from training.config.history_draft import LOST, HistoryDraft, is_success
+from training.config.history_draft import HistoryDraft
 from training.config.late_facts import is_overwritten
 from training.config.recipe import DraftBlock
+from training.config.stage_names import LOST, find_success
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from training.config.file_survey import FileProfile
 
-_STAGE, _STATUS, _KIND, _STAGE_CHANGE = map(heading_pattern, ("stage", "status", "kind", "stage_change"))
+_STAGE, _STATUS, _KIND = map(heading_pattern, ("stage", "status", "kind"))
 _FURTHER = ("channel", "campaign", "offer")
 _SUFFIX = re.compile(r"[_\s-]*(date|at|on|time|timestamp|datum|am)$", re.IGNORECASE)
 _PREFIX = re.compile(r"^(became an?|date entered|entered|date of|datum der|day of)[_\s]+", re.IGNORECASE)
-_STAGE_DATE, _FINAL = map(stage_pattern, ("date", "final"))
+_STAGE_DATE = stage_pattern("date")
 _TASK_STATUS = frozenset(
     [
         "completed",
@@ -388,52 +389,27 @@ def _status_transitions(
             dated.update(new)
             why = f"{name!r} is filled for exactly the leads whose {status!r} is {_named(new)}."
             blocks.append(_status_block(leads, key, (status, name), new, why))
-    changed = _change_date(leads, status)
-    ends = [] if changed is None else [v for v in _ends_of_road(_values(leads, status)) if v not in dated]
-    if changed is not None and ends:
+    values = _values(leads, status)
+    changed, success = leads.find_change_date(status), find_success(values)
+    ends = [v for v in values if v not in dated and (v == success or LOST.search(v))]
+    if changed is not None and success in ends:
         why = (
             f"{changed!r} is the day on which a lead entered the stage of today: it dates {_named(ends)}, "
             "after which nothing comes. Of a lead that was in several of them only the last is known."
         )
         blocks.append(_status_block(leads, key, (status, changed), ends, why))
-        others = [v for v in _values(leads, status) if v not in {*dated, *ends}]
+        others = [v for v in values if v not in {*dated, *ends}]
         remark = (
             f"{leads.name}: {changed!r} is overwritten when a lead moves on. Who still has the day of "
             f"{_named(others)} never did, and that is known later only: these are no entries into a stage"
         )
         return blocks, [remark] if others else []
-    undated = _named([v for v in _values(leads, status) if v not in dated])
+    undated = _named([v for v in values if v not in dated])
     remark = (
         f"{leads.name}: {status!r} is the stage of today, and no column says since when a lead is in "
         f"{undated}: these are no entries into a stage"
     )
     return blocks, [remark] if undated else []
-
-
-def _change_date(leads: FileProfile, status: str) -> str | None:
-    """The date since when a lead is in its stage of today, by its name."""
-    patterns = [pattern for pattern in (_STAGE, _STATUS) if pattern.search(status)]
-    return next(
-        (
-            name
-            for name in leads.dates
-            if _STAGE_CHANGE.search(name) and any(pattern.search(name) for pattern in patterns)
-        ),
-        None,
-    )
-
-
-def _ends_of_road(stages: Sequence[str]) -> list[str]:
-    """The stages that nothing follows: the lost ones, and the success where it is known which is the last.
-
-    >>> _ends_of_road(["Lead", "Lost", "Marketing Qualified Lead", "SQL"])
-    ['Lost', 'SQL']
-    >>> _ends_of_road(["MQL", "SQL", "Customer"]), _ends_of_road(["Lost", "SQL", "Opportunity"])
-    (['Customer'], [])
-    """
-    won = [stage for stage in stages if is_success(stage)]
-    last = won if len(won) == 1 else [stage for stage in won if _FINAL.search(stage)]
-    return [stage for stage in stages if stage in last or LOST.search(stage)] if len(last) == 1 else []
 
 
 def _named(values: Sequence[str]) -> str:

@@ -214,6 +214,14 @@ def test_a_stage_with_open_deals_is_an_outcome_of_the_closed_ones(drafted):
     assert (flat.label, flat.positive, flat.negative) == ("Stage", "Closed Won", ("Closed Lost", "Lost"))
 
 
+def test_a_lifecycle_stage_of_today_is_the_outcome_of_the_leads_at_an_end(drafted):
+    names = ["Lead", "Marketing Qualified Lead", "Sales Qualified Lead", "Lost"]
+    rows = [f"L{i:03},2024-0{1 + i % 8}-11,{names[i % 4]},{i % 7}" for i in range(80)]
+    flat = drafted(export="Id,Created at,Lifecycle stage,Visits\n" + "\n".join(rows) + "\n").flat
+    assert (flat.label, flat.positive) == ("Lifecycle stage", "Sales Qualified Lead")
+    assert flat.negative == ("Lost",)
+
+
 def test_a_stage_whose_end_is_dated_only_when_it_has_come_makes_a_history(drafted):
     config = drafted(export=stages(lambda stage: "" if stage == 3 else "2024-09-01"))
     assert (config.flat, config.funnel.target) == (None, "Closed Won")
