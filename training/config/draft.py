@@ -17,6 +17,7 @@ from training.config.draft_text import render_flat_config, render_history_config
 from training.config.file_survey import profile_table
 from training.config.history_draft import name_kinds, read_draft, set_time_format
 from training.config.inferred_draft import draft_by_inference
+from training.config.late_facts import late_reason
 from training.config.recipe_draft import draft_by_recipe, find_recipes
 from training.config.source_tables import find_tables
 
@@ -148,6 +149,9 @@ def _draft_flat(profile: FileProfile, label: str, stages: StageOutcomes | None =
     late = profile.post_outcome_columns(label, stages)
     late = {name: why for name, why in late.items() if name not in {order, *profile.keys[:1]}}
     extracted = find_extractions(profile.frame, profile.roles, {})
+    # An owner's address is no attribute of a lead, but its domain would be.
+    sources = dict.fromkeys(each.column for each in extracted.extractions)
+    late |= {name: why for name in sources if (why := late_reason(name))}
     notices = (*extracted.notices, *personal_notices(profile.roles))
     notices = tuple(notice for notice in notices if notice.values.get("column") not in late)
     kept_out = join_items("comma", [repr(name) for name in late])

@@ -222,6 +222,17 @@ def test_a_lifecycle_stage_of_today_is_the_outcome_of_the_leads_at_an_end(drafte
     assert flat.negative == ("Lost",)
 
 
+def test_nothing_is_read_out_of_a_column_that_comes_with_the_outcome(drafted):
+    flat = drafted(
+        export=export(
+            "id,Contact owner,Email,Converted",
+            lambda i: f"a{i},{'ann'[i % 3]}@we.example,m{i}@{'xyz'[i % 3]}.example,{('yes', 'no')[i % 2]}",
+        )
+    ).flat
+    assert "Contact owner" in flat.exclude
+    assert "Email" not in flat.exclude
+
+
 def test_a_stage_whose_end_is_dated_only_when_it_has_come_makes_a_history(drafted):
     config = drafted(export=stages(lambda stage: "" if stage == 3 else "2024-09-01"))
     assert (config.flat, config.funnel.target) == (None, "Closed Won")
