@@ -1,4 +1,4 @@
-"""Keeps the current scores true: a thread that scores leads of the store in the background.
+"""Keeps the current scores true: scores leads of the store in the background, see ``serving.scorer_process``.
 
 Leads of which something became known are scored within seconds, all leads after a new model is loaded, and
 all open leads at least daily, because they age. Of all workers that share the database one does it, by a
@@ -75,23 +75,26 @@ class BackgroundScorer:
         writer: The database.
         find_scorer: The scorer of the model in charge; None while there is none.
         also: By name, the same of other models.
+        holder: By whom the lease is held. Default: by this object alone.
         hooks: What is called of each score that changed, see ``serving.current_scores.writing``.
         clock: The moment as of which leads are scored, in epoch seconds. Default: now.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it works with
         self,
         writer: GroupCommitWriter,
         find_scorer: Callable[[], Scorer | None],
         hooks: Sequence[OnChange] = (),
         clock: Callable[[], float] = time.time,
+        *,
         also: Mapping[str, Callable[[], Scorer | None]] | None = None,
+        holder: str | None = None,
     ) -> None:
         self._writer, self._hooks, self._clock = writer, hooks, clock
         self._find_scorers = {"": find_scorer, **(also or {})}
         # Of each other model the last lead that was looked up in vain, until all were once.
         self._looked_up: dict[str, Lead | None] = dict.fromkeys(also or (), ("", ""))
-        self._holder = secrets.token_hex(8)
+        self._holder = holder or secrets.token_hex(8)
         self._lease_until = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="background-scorer", daemon=True)

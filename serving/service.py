@@ -62,9 +62,9 @@ from serving.workload import Workload, let_threads_share, stop_sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from models.conversion import ConversionModel
-    from serving.background_scorer import BackgroundScorer
     from serving.decision_log.async_log import DecisionLog
     from serving.decision_log.records import IdempotencyKey
     from serving.decision_log.settings import LogSettings
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from serving.model_reload import ReloadingModel
     from serving.request_context import RequestContext
     from serving.scorer import Note, Scorer
+    from serving.scorer_process import ScorerProcess
     from serving.webhooks.delivery import WebhookDelivery
     from serving.webhooks.settings import WebhookSettings
 
@@ -138,7 +139,7 @@ class Leadloop:
         self.console = _open_console(settings, self.journal)
         self.background = None
         if self.journal is not None and settings.rescore:
-            self.background = _background_scorer(self.journal, self.models)
+            self.background = _scorer_process(self.journal, self.models)
         self._following: list[asyncio.Task[None]] = []
         for followed in self._reloading_models:
             followed.reload()
@@ -181,7 +182,7 @@ class Leadloop:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        """Stop polling, and finish shadow scores, scores in the background and log writes."""
+        """Stop polling and the process that scores in the background; finish shadow scores and log writes."""
         for task in self._following:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -371,12 +372,14 @@ def _open_console(settings: ServiceSettings, journal: DecisionLog | None) -> Con
     return Console(settings, journal) if settings.console and can_render() else None
 
 
-def _background_scorer(journal: DecisionLog, models: Mapping[str, ServedModel]) -> BackgroundScorer:
-    from serving.background_scorer import BackgroundScorer  # noqa: PLC0415
+def _scorer_process(journal: DecisionLog, models: Mapping[str, ServedModel]) -> ScorerProcess:
+    from serving.scorer_process import ScorerProcess  # noqa: PLC0415
 
-    finders = {name: partial(_find_scorer, served.champion) for name, served in models.items()}
-    find_default = finders.pop("")
-    return BackgroundScorer(journal.writer, find_default, journal.score_hooks, also=finders)
+    def find_folders() -> dict[str, Path]:
+        loaded = {name: served.champion.current for name, served in models.items()}
+        return {name: current.folder for name, current in loaded.items() if current is not None}
+
+    return ScorerProcess(journal.writer, find_folders)
 
 
 def _find_scorer(champion: ReloadingModel) -> Scorer | None:
@@ -405,7 +408,6 @@ def _open_webhook_delivery(
     writer = WebhookWriter(subscriptions, find_model, lambda: plan_file.plan)
     journal.handover_observer = writer.write_handover
     journal.outcome_observer = writer.write_outcomes
-    journal.score_hooks.append(writer.write_score_change)
     return WebhookDelivery(journal, subscriptions)
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
+from functools import partial
 
 import pytest
 from starlette.testclient import TestClient
 
 from models import artifact
+from serving import service
+from serving.background_scorer import BackgroundScorer
 from serving.decision_log.settings import PLACE
+from serving.scorer_process import score_hooks
 from serving.service import Leadloop
+from serving.settings import ServiceSettings
 
 
 def start_client(model, place, stack, **environment):
@@ -25,9 +31,26 @@ def start_client(model, place, stack, **environment):
             patch.setenv(name, value)
         by_folder = model if isinstance(model, dict) else {}
         patch.setattr(artifact, "load", lambda folder: by_folder.get(str(folder), model))
+        patch.setattr(service, "_scorer_process", _background_scorer)
         client = stack.enter_context(TestClient(Leadloop.to_asgi(), client=("127.0.0.1", 1)))
     deadline = time.monotonic() + 20
     while client.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return client
+
+
+def _background_scorer(journal, models):
+    """Scores in a thread of this process: a model of the tests is in no folder that another could load."""
+
+    def find_scorer(name):
+        current = models[name].champion.current
+        return None if current is None else current.scorer
+
+    def find_model(name):
+        scorer = find_scorer(name)
+        return None if scorer is None else scorer.model
+
+    finders = {name: partial(find_scorer, name) for name in models}
+    hooks = score_hooks(ServiceSettings.of(os.environ).handover, find_model)
+    return BackgroundScorer(journal.writer, finders.pop(""), hooks, also=finders)

@@ -45,6 +45,7 @@ _MISSING = DriverStatement(
     "ORDER BY lead_id, tenant LIMIT ?"
 )
 _OPEN = text("SELECT COUNT(*) FROM current_scores WHERE state = 'open' AND probability IS NOT NULL")
+_HAS_LEADS = text("SELECT EXISTS (SELECT 1 FROM score_queue) OR EXISTS (SELECT 1 FROM current_scores)")
 # A person has accepted the lead: it goes on, and is still of interest.
 _ENDED = ListStatement(
     "SELECT lead_id, model, outcome FROM outcomes WHERE tenant = ? "
@@ -52,6 +53,11 @@ _ENDED = ListStatement(
     "AND lead_id IN {values} AND NOT EXISTS (SELECT 1 FROM outcomes AS later "
     "WHERE later.tenant = outcomes.tenant AND later.corrects = outcomes.key)"
 )
+
+
+def has_leads(connection: Connection) -> bool:
+    """Whether a store has any leads: some that wait to be scored, or some that were."""
+    return bool(connection.execute(_HAS_LEADS).scalar_one())
 
 
 def due_leads(

@@ -67,10 +67,9 @@ class DecisionLog:
         # Threads of their own: reads of a database that hangs must not take those that score.
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="log-reader")
         self._reads = 0
-        # Called in the transactions that add hand-overs and outcomes, or write current scores.
+        # Called in the transactions that add hand-overs and outcomes.
         self.handover_observer: HandoverObserver | None = None
         self.outcome_observer: OutcomeObserver | None = None
-        self.score_hooks: list[Callable[[Connection, Any, Any], object]] = []
         self._making: dict[Any, asyncio.Task[list[Handover]]] = {}
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,10 @@ def create_owner_only(path: Path) -> None:
     SQLite gives the files beside it the same permissions. A group that was let in on purpose stays in.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY))
+    # One that is there is not opened: to close it would end the locks that SQLite has on it in this process,
+    # and another process, which sees nobody then, would delete the write-ahead log.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ONLY))
     for file in (path, *(Path(f"{path}{suffix}") for suffix in _BESIDE)):
         if file.exists() and file.stat().st_mode & stat.S_IRWXO and file.stat().st_uid == os.geteuid():
             file.chmod(_OWNER_ONLY)
