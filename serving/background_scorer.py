@@ -58,6 +58,8 @@ _QUEUED_ROWS, CHUNK_LEADS = 8_000, 8_000
 _MOST_LEADS = 2 * CHUNK_LEADS
 # Leads whose scores are written in a transaction: what answers commit waits for it, some 10 ms.
 _WRITTEN_LEADS = 100
+# After each of them others can write, in whichever process they are: they ask every millisecond.
+_PAUSE_SECONDS = 0.002
 # From so many leads on one history of all costs less than a record of each.
 MANY_LEADS = 64
 # A turn of the writer is waited for so long; what it does after that is done once more.
@@ -229,6 +231,7 @@ class BackgroundScorer:
             if not self._may_go_on():
                 return False
             self._write(update)
+            self._stopping.wait(_PAUSE_SECONDS)
         return True
 
     def _read(self, leads: Sequence[Lead], model: str) -> list[StoredBatch | TableBatch]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATING = (0x6C656164, 0x6C6F6F70)
 # How long somebody else may hold a lock before an answer is refused.
 PATIENCE = 2
+# How often a transaction that writes asks for the write lock of SQLite while another process has it.
+_ASKS_AGAIN = 0.001
+_BEGIN_WRITING = "BEGIN IMMEDIATE"
 # How long whoever opens the log waits for others who open it, too: one of them may have tables to change.
 _OPENS_WITHIN = 60
 # How often the engine had been disposed of when it made a connection.
@@ -192,7 +196,7 @@ def _engine(url: URL, patience: int, deadlines: ConnectionDeadlines | None = Non
         )
         event.listen(log, "connect", _configure)
         _close_late_connections(log)
-        event.listen(log, "begin", _begin)
+        event.listen(log, "begin", partial(_begin, patience=patience))
         return log
     settings = {
         "connect_timeout": 3,
@@ -272,9 +276,35 @@ def _journal_mode(connection: Any) -> str:
     return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin(connection: Connection, patience: float) -> None:
+    """Begin a transaction; one that writes waits ``patience`` seconds for the write lock at most.
+
+    SQLite asks again after longer and longer pauses, and misses the moments between the transactions of a
+    process that writes thousands of scores. So it is asked every millisecond here.
+    """
+    if not connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    driver: Any = connection.connection.driver_connection
+    deadline = time.monotonic() + patience
+    driver.execute("PRAGMA busy_timeout = 0").close()
+    try:
+        while _is_locked(driver) and time.monotonic() < deadline:
+            time.sleep(_ASKS_AGAIN)
+        if not driver.in_transaction:
+            # Whatever prevents it is told in the words of SQLAlchemy.
+            connection.exec_driver_sql(_BEGIN_WRITING)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}").close()
+
+
+def _is_locked(driver: Any) -> bool:
+    """Whether another process has the write lock; else a transaction begins, unless something prevents it."""
+    try:
+        driver.execute(_BEGIN_WRITING).close()
+    except sqlite3.Error as error:
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    return False
 
 
 def _upgrade_schema(log: Engine) -> None:
