@@ -280,7 +280,7 @@ def _queued_leads(connection: Connection) -> tuple[list[QueuedLead], list[Lead]]
         account_ids = [row.lead_id for row in own if row.is_account]
         concerned = find_concerned_leads(connection, lead_ids, account_ids, tenant)
         # Colleagues that wait, too, are done with these, or each would bring all the others along once more.
-        waiting = set(queued_among(connection, concerned, tenant)).difference(own)
+        waiting = set(queued_among(connection, concerned.difference(lead_ids), tenant))
         if waiting:
             concerned |= find_concerned_leads(connection, [row.lead_id for row in waiting], (), tenant)
         queued += waiting

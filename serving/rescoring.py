@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -186,15 +185,10 @@ def _history(scorer: Scorer, batch: TableBatch) -> LeadHistory:
 
 
 _CHANGE = tuple(name for name in ATTRIBUTE_SCHEMA if name != "lead_id")
-# So many rows become a frame at a time, or nobody else has the interpreter for that long.
-_FRAME_ROWS = 500
 
 
 def _frame(rows: Iterable[tuple[Any, ...]], schema: Mapping[str, Any]) -> pl.DataFrame:
-    remaining, frames = iter(rows), [pl.DataFrame(schema=schema)]
-    while some := list(islice(remaining, _FRAME_ROWS)):
-        frames.append(pl.DataFrame(some, schema, orient="row"))
-    return pl.concat(frames)
+    return pl.DataFrame(list(rows), schema, orient="row")
 
 
 def _score_requests(

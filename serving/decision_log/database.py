@@ -104,18 +104,15 @@ class DriverStatement:
 class ListStatement:
     """A statement whose last value is a list of any length, named ``{values}`` in its text.
 
-    ``{quoted_subject}`` in it is the column ``subject`` as JSON, and ``{joined}`` the aggregate of texts with
-    something between them.
+    ``{joined}`` in it is the aggregate of texts with something between them.
     """
 
     def __init__(self, sql: str) -> None:
-        sqlite = {"quoted_subject": "json_quote(subject)", "joined": "group_concat"}
-        postgresql = {"quoted_subject": "CAST(to_json(subject) AS text)", "joined": "string_agg"}
+        sqlite = {"values": "(SELECT value FROM json_each(?))", "joined": "group_concat"}
+        postgresql = {"values": "(SELECT unnest(CAST(? AS text[])))", "joined": "string_agg"}
         self._statements = {
-            "sqlite": DriverStatement(sql.format(values="(SELECT value FROM json_each(?))", **sqlite)),
-            "postgresql": DriverStatement(
-                sql.format(values="(SELECT unnest(CAST(? AS text[])))", **postgresql)
-            ),
+            "sqlite": DriverStatement(sql.format(**sqlite)),
+            "postgresql": DriverStatement(sql.format(**postgresql)),
         }
 
     def rows(self, connection: Connection, *values: Any, among: Iterable[str]) -> Sequence[Any]:
