@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,6 +20,15 @@ from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.records import RequestInfo
 from serving.decision_log.settings import LogSettings, LogUnavailable
+
+READS = """
+import sqlite3
+import sys
+
+log = sqlite3.connect(sys.argv[1])
+log.execute("SELECT count(*) FROM decisions").fetchall()
+log.close()
+"""
 
 
 @pytest.fixture
@@ -175,6 +186,18 @@ def test_a_log_that_cannot_be_made_again_is_refused_until_it_can(journal, file, 
     wait_until(lambda: journal.writer.available)
     log(journal, "after")
     assert lead_ids(file) == ["after"]
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_log_that_is_opened_once_more_is_still_in_use_for_other_processes(file):
+    """Whoever is the last to close a database deletes its write-ahead log, and goes by SQLite's locks."""
+    wal = Path(f"{file}-wal")
+    before = wal.stat().st_ino
+    open_log(str(file)).dispose()
+    command = [sys.executable, "-c", READS, str(file)]
+    subprocess.run(command, check=True)
+    assert wal.exists()
+    assert wal.stat().st_ino == before
 
 
 @pytest.mark.usefixtures("journal")
