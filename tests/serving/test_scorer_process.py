@@ -163,7 +163,7 @@ def test_who_had_to_be_killed_leaves_no_lease(place, stack, model_folder):
     wait_until(is_free, 10)
 
 
-def test_answers_are_logged_while_a_worker_is_killed_and_its_scorer_ends_with_it(place, model_folder):
+def test_a_scorer_ends_with_a_worker_that_is_killed_and_another_one_goes_on(place, model_folder):
     settings = ServiceSettings(str(model_folder), log=LogSettings(place))
     with run_service(settings, workers=2) as service, ExitStack() as stack:
         writer = open_writer(place, stack)
