@@ -63,6 +63,11 @@ class OidcSettings:
         if not self.client_id:
             msg = f"{ISSUER} is set and {CLIENT_ID} is not: name what the provider calls this service"
             raise SettingsError(msg)
+        if self.model_names and not self.models_claim:
+            msg = (
+                f"{MODEL_NAMES} is set and {MODELS_CLAIM} is not: without the claim everybody sees all models"
+            )
+            raise SettingsError(msg)
         self.require_safe(self.issuer)
 
     @classmethod

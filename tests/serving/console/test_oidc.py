@@ -158,6 +158,9 @@ SETTINGS = {"LEADLOOP_OIDC_ISSUER": "https://id.example", "LEADLOOP_OIDC_CLIENT_
         ("CLIENT_SECRET_FILE", "/nowhere/secret"),
         ("ROLES", "boss=x"),
         ("ROLES", "sales"),
+        # Names of models without the claim that holds them would limit nobody.
+        ("MODELS", "renewal=success"),
+        ("MODELS", "renewal"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(name, value):

@@ -154,6 +154,23 @@ def test_a_subscription_to_a_model_that_is_not_there_is_refused_with_the_nearest
     check_models(WebhookSettings({"all": ALL}), ["default"])
 
 
+def test_hand_overs_and_outcomes_of_a_further_model_are_told_to_those_who_ask_for_it(log):
+    theirs = Subscription("success", "https://c.example", (), models=frozenset({"renewal"}))
+    writer = WebhookWriter([ALL, theirs])
+    row = {"lead_id": "ada", "tenant": "", "decision_id": 1, "rank": 1, "explored": 0}
+    with log.begin() as connection:
+        add_decision(connection, 1, "ada", "A")
+        for model in ("", "renewal"):
+            request = HandoverRequest(NOW // DAY * DAY, 3, model=model)
+            writer.write_handover(connection, request, [row])
+            outcome = Outcome("k", "bob", "won", None, NOW, model=model)
+            writer.write_outcomes(connection, [outcome], time.time())
+    told = {(name, payload["type"], payload["data"]["model"]) for name, *_, payload in messages(log)}
+    kinds = ("lead.handed_over", "outcome.recorded")
+    names = {"all": "default", "success": "renewal"}
+    assert told == {(name, kind, model) for name, model in names.items() for kind in kinds}
+
+
 def test_each_lead_of_a_hand_over_is_told_in_its_rank(log):
     rows = [
         {"lead_id": lead, "tenant": "", "decision_id": n, "rank": n, "explored": 0}
