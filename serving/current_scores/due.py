@@ -39,7 +39,7 @@ class _DueLeads:
 
 _DUE, _DUE_NAMED = _DueLeads("current_scores"), _DueLeads("named_scores")
 _MISSING = DriverStatement(
-    "SELECT tenant, lead_id FROM current_scores WHERE (lead_id, tenant) > (?, ?) AND state <> 'closed' "
+    "SELECT tenant, lead_id FROM current_scores WHERE (lead_id, tenant) > (?, ?) "
     "AND NOT EXISTS (SELECT 1 FROM named_scores WHERE named_scores.lead_id = current_scores.lead_id "
     "AND named_scores.tenant = current_scores.tenant AND named_scores.model = ?) "
     "ORDER BY lead_id, tenant LIMIT ?"
@@ -85,7 +85,9 @@ def due_leads(
 def leads_without_score(
     connection: Connection, model: str, after: tuple[str, str], most: int
 ) -> list[tuple[str, str]]:
-    """Tenant and id of leads that are not closed and that a named model has not scored yet.
+    """Tenant and id of leads that a named model has not scored yet, also of those closed for the default one.
+
+    Who was won is at its end for the one model, and is whom another one is asked about.
 
     Args:
         connection: A connection.

@@ -287,15 +287,43 @@ def test_each_model_of_the_service_keeps_its_own_scores(store):
         return {each: (score.model_version, score.state) for each, score in found.items() if score}
 
     store.run()
-    assert named() == {"a": ("renewal00000", "open")}
+    assert named() == {"a": ("renewal00000", "open"), "b": ("renewal00000", "closed")}
     store.add(lead("c"))
     store.run()
-    assert set(named()) == {"a", "c"}
+    assert set(named()) == {"a", "b", "c"}
     renewal.model = replace(renewal.model, version="renewal00001")
     store.run()
-    assert named() == dict.fromkeys("ac", ("renewal00001", "open"))
+    closed = {"b": ("renewal00000", "closed")}
+    assert named() == dict.fromkeys("ac", ("renewal00001", "open")) | closed
     assert {store.find(each).model_version for each in "ac"} == {store.scorer.model.version}
     assert store.find("a").probability == store.expected("a", store.find("a").as_of).probability
+
+
+def test_who_is_at_its_end_for_one_model_is_open_for_another_until_that_ends_it(store):
+    """By the stages of each model's card, and by the outcomes that answer its question."""
+    card = replace(store.scorer.model.card, closed_stages=("churned",))
+    renewal = Scorer(replace(store.scorer.model, version="renewal00000", card=card))
+    store.add(*map(lead, "abcd"), enter("a", "t1", "lost"), enter("b", "t2", "churned"))
+    store.write(add_outcomes, [make_outcome("k1", "c", "won"), make_outcome("k2", "d", "rejected")], CREATED)
+    store.run()
+    assert [store.find(each).state for each in "abcd"] == ["closed", "open", "closed", "closed"]
+    store.background.close()
+    store.execute("DELETE FROM leases")
+    store.background = BackgroundScorer(store.writer, lambda: store.scorer, also={"renewal": lambda: renewal})
+
+    def named():
+        with store.writer.log.connect() as connection:
+            return [find_score(connection, each, "", "renewal").state for each in "abcd"]
+
+    store.run()
+    assert named() == ["open", "closed", "open", "closed"]
+    store.write(add_outcomes, [make_outcome("k3", "c", "lost", model="renewal")], CREATED)
+    store.run()
+    assert named() == ["open", "closed", "closed", "closed"]
+    store.write(add_outcomes, [make_outcome("k4", "c", "withdrawn", corrects="k3", model="renewal")], CREATED)
+    store.run()
+    assert named() == ["open", "closed", "open", "closed"]
+    assert store.find("c").state == "closed"
 
 
 def test_many_leads_are_scored_together_as_they_are_alone(store, monkeypatch):

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 
 from features.clock import DAY
 from models.handover_lists import ListWish
-from models.handover_plan import HandoverPlan
+from models.handover_plan import Exclusion, HandoverPlan
 from models.handover_selection import HandoverRequest, NoSuchValueError
 from serving.current_scores.records import CurrentScore
 from serving.current_scores.writing import ScoredLead, ScoreUpdate, write_scores
@@ -188,8 +188,15 @@ def test_a_named_model_has_lists_reserve_and_overrides_of_its_own(client, place,
     log.dispose()
 
 
-def test_a_named_model_ranks_by_what_a_lead_is_worth(tmp_path):
-    place = str(tmp_path / "decisions.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_place(request, tmp_path):
+    if request.param == "sqlite":
+        return str(tmp_path / "decisions.db")
+    return request.getfixturevalue("cluster").database()
+
+
+def test_a_named_model_ranks_by_what_a_lead_is_worth(own_place):
+    place = own_place
     store_scores(place, *((f"h{n}", "renewal", "v1", 9, 900 - n) for n in range(3)))
     log = writing(open_log(place))
     with log.begin() as connection:
@@ -206,6 +213,14 @@ def test_a_named_model_ranks_by_what_a_lead_is_worth(tmp_path):
     last = lists[0].selection.leads[-1].candidate
     assert (last.lead_id, last.value) == ("h2", None)
     assert last.worth == pytest.approx(0.898 * (899.5 / 7))
+    # Whose they are is in a column of the store, and who is left out in its attributes or the model's row.
+    excluding = (Exclusion("cheap", "row.mrr", (f"{899 / 7}",)),)
+    plan = HandoverPlan(owners={"anna": 5, "ben": 5}, exclusions=excluding)
+    lists = select_handovers(log, ListWish(replace(wish, value=""), plan, by_owner=True))
+    owned = {each.request.owner: [lead.candidate.lead_id for lead in each.selection.leads] for each in lists}
+    assert owned == {"anna": ["h0"], "ben": ["h2"]}
+    assert lists[0].excluded == {"cheap": 1}
+    assert {each.request.model for each in lists} == {"renewal"}
     unknown = ListWish(replace(wish, value="mrrr"), HandoverPlan(), by_owner=False)
     with pytest.raises(NoSuchValueError, match="did you mean 'mrr'"):
         select_handovers(log, unknown)
