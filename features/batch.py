@@ -15,6 +15,7 @@ from features.account_folds import fold_accounts
 from features.cohort import KEYS
 from features.event_masks import PICKS, Rows, column_of, mask_rows, trend_values, working_name
 from features.history import ACCOUNT_PREFIX, LEAD_KNOWN_AT
+from features.kind_folds import SNAPSHOT, fold_kinds, is_by_kind
 from features.point_in_time import is_visible
 from features.spec import SOURCES
 
@@ -59,8 +60,29 @@ def _fold(history: LeadHistory, source: Source, keys: Rows, specs: Sequence[Feat
     """The values of specs on one source, one row a snapshot."""
     if source.startswith("account_"):
         return _fold_colleagues(history, source, keys, specs)
-    rows = join_visible_events(_events(history, source), keys)
-    return _lead_columns(rows, specs) if source == "leads" else _aggregate(rows, specs)
+    events = _events(history, source)
+    if source == "leads":
+        return _lead_columns(join_visible_events(events, keys), specs)
+    leads: object = history.leads
+    in_memory = isinstance(leads, pl.DataFrame)
+    return (_fold_in_memory if in_memory else _fold_by_expressions)(events, keys, specs)
+
+
+def _fold_by_expressions(events: Rows, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+    return _aggregate(join_visible_events(events, keys), specs)
+
+
+def _fold_in_memory(events: Rows, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+    """The values of specs on events, one row a snapshot that sees any; what goes by kind, in a table."""
+    by_kind = [spec for spec in specs if is_by_kind(spec)]
+    if not by_kind:
+        return _fold_by_expressions(events, keys, specs)
+    snapshots: pl.DataFrame = keys.collect().to_native()
+    numbered = _to_lazy(snapshots.with_row_index(SNAPSHOT))
+    rows = join_visible_events(events, numbered).collect()
+    folds = _to_lazy(fold_kinds(rows.to_native(), snapshots, by_kind))
+    others = [spec for spec in specs if not is_by_kind(spec)]
+    return folds.join(_aggregate(rows.lazy(), others), on=list(KEYS), how="left") if others else folds
 
 
 # Accounts up to this size cost less when each lead is paired with its colleagues' events (three leads half,
@@ -80,8 +102,7 @@ def _fold_colleagues(history: LeadHistory, source: Source, keys: Rows, specs: Se
     small, large = (members.filter(which).collect() for which in ((size > 1) & (size <= _FEW), size > _FEW))
     folds = []
     if len(small):
-        pairs = join_visible_events(_pair_with_colleagues(events, small.lazy()), keys)
-        folds.append(_aggregate(pairs, specs))
+        folds.append(_fold_in_memory(_pair_with_colleagues(events, small.lazy()), keys, specs))
     if len(large) or not folds:
         folds.append(fold_accounts(events, large.lazy(), keys, specs))
     columns = [nw.col(column_of(spec)).cast(nw.String if spec.is_category else nw.Int64) for spec in specs]
