@@ -20,7 +20,7 @@ from features.point_in_time import is_visible
 from features.spec import SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from features.cohort import Snapshots
     from features.history import LeadHistory
@@ -79,10 +79,22 @@ def _fold_in_memory(events: Rows, keys: Rows, specs: Sequence[FeatureSpec]) -> R
         return _fold_by_expressions(events, keys, specs)
     snapshots: pl.DataFrame = keys.collect().to_native()
     numbered = _to_lazy(snapshots.with_row_index(SNAPSHOT))
-    rows = join_visible_events(events, numbered).collect()
-    folds = _to_lazy(fold_kinds(rows.to_native(), snapshots, by_kind))
     others = [spec for spec in specs if not is_by_kind(spec)]
-    return folds.join(_aggregate(rows.lazy(), others), on=list(KEYS), how="left") if others else folds
+    columns = (SNAPSHOT, *KEYS, "kind", "age", *_columns_read(others))
+    rows = join_visible_events(events, numbered).select(*dict.fromkeys(columns)).collect()
+    folds = _to_lazy(fold_kinds(rows.to_native(), snapshots, by_kind))
+    if not others:
+        return folds
+    # At once, so that the rows do not stay in memory until the plan of all features is collected.
+    values = _aggregate(rows.lazy(), others).collect().lazy()
+    return folds.join(values, on=list(KEYS), how="left")
+
+
+def _columns_read(specs: Iterable[FeatureSpec]) -> Iterator[str]:
+    """The columns of events that specs read beside ``kind`` and times, some several times."""
+    for spec in specs:
+        yield from (column for column, _ in spec.where)
+        yield from () if spec.of is None else (spec.of,)
 
 
 # Accounts up to this size cost less when each lead is paired with its colleagues' events (three leads half,
