@@ -56,8 +56,9 @@ RESCORE_AFTER = 20 * HOUR
 _QUEUED_ROWS, CHUNK_LEADS = 8_000, 8_000
 # With the colleagues of these that wait, too, so many at most.
 _MOST_LEADS = 2 * CHUNK_LEADS
-# Leads whose scores are written in a transaction: what answers commit waits for it, some 10 ms.
-_WRITTEN_LEADS = 100
+# Leads whose scores are written in a transaction, and rows of the queue that are removed in one: what answers
+# commit waits for it, some 10 ms.
+_WRITTEN_LEADS, _REMOVED_ROWS = 100, 500
 # After each of them others can write, in whichever process they are: they ask every millisecond.
 _PAUSE_SECONDS = 0.002
 # From so many leads on one history of all costs less than a record of each.
@@ -150,9 +151,10 @@ class BackgroundScorer:
                 if not self._score_chunk(scorer, chunk, model):
                     return False
             self._progress.add(len(chunk))
-        if queued:
+        for first in range(0, len(queued), _REMOVED_ROWS):
             # Whoever is killed before this scores them once more.
-            self._write(ScoreUpdate((), time.time(), queued=queued))
+            self._write(ScoreUpdate((), time.time(), queued=queued[first : first + _REMOVED_ROWS]))
+            self._stopping.wait(_PAUSE_SECONDS)
         self._progress.report(idle=not (queued or leads))
         return bool(queued or leads)
 
