@@ -72,7 +72,7 @@ def queries(leads):
         "a name that one lead has": page(text=f"person {leads - 3} of"),
         "how many have it": count(text=f"person {leads - 3} of"),
         "a name that nobody has": page(text="nobody at all"),
-        "choices (once a minute)": lambda connection: _read_choices(connection.engine, ""),
+        "choices (once a minute)": lambda connection: _read_choices(connection.engine, "", ""),
     }
 
 
