@@ -114,6 +114,7 @@ def answers_meanwhile(model, place):
             queue_all_leads(connection)
         with tempfile.TemporaryFile() as output, run_service(settings, log=output) as service:
             time.sleep(3)
+            _wait_for_scorer(log, waits=busy)
             rows.append(latencies(service))
             with log.connect() as connection:
                 left = queue_length(connection)[0]
@@ -121,6 +122,15 @@ def answers_meanwhile(model, place):
         if busy and not left:
             print("all leads were scored before the answers were: take more leads", file=sys.stderr)
     return rows
+
+
+def _wait_for_scorer(log, *, waits):
+    """Wait until some leads of the queue have been scored: the process for it takes seconds to start."""
+    with log.connect() as connection:
+        queued = queue_length(connection)[0]
+        while waits and queued and queue_length(connection)[0] == queued:
+            connection.rollback()
+            time.sleep(0.05)
 
 
 def main(model, leads, database):
