@@ -48,6 +48,8 @@ MAX_LEADS = 1_000
 MAX_EVENTS = 10_000
 MAX_NAME = 200
 MAX_TEXT = 10_000
+# An account of the longest id is 3,300 characters long there; an address of more than 64 KiB is not read.
+_MAX_PAGE_END = 4_000
 MAX_CHOICES = 1_000
 
 MAX_PAGE = 1_000
@@ -1086,7 +1088,7 @@ class AccountsQuery(StrictModel):
     """Which part of the list of accounts: the best, or those after the page before."""
 
     limit: int = Field(50, ge=1, le=MAX_PAGE)
-    after: str | None = Field(None, max_length=MAX_TEXT, description="`next` of the page before")
+    after: str | None = Field(None, max_length=_MAX_PAGE_END, description="`next` of the page before")
     text: Annotated[str, Field(max_length=MAX_NAME)] | None = Field(
         None, description="only accounts with this text in their id"
     )

@@ -16,7 +16,7 @@ from serving.endpoints.events import record_events
 from serving.middleware.request_body import read_body
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
-from serving.schemas import LeadError, WebhookItem, WebhookResponse
+from serving.schemas import MAX_NAME, LeadError, WebhookItem, WebhookResponse
 from serving.webhooks.mapping import MappedEvent, MappingError, UnmappedItem
 from serving.webhooks.signatures import SignatureError, SignedRequest, verify
 from serving.workload import MS_PER_ITEM, MS_PER_KILOBYTE
@@ -125,7 +125,8 @@ routes = [Route(PATH, log_endpoint(_receive), methods=["POST"])]
 
 def openapi_paths(schemas: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI path of this endpoint; the components of its response are added to ``schemas``."""
-    name = {"name": "source", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    text = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
+    name = {"name": "source", "in": "path", "required": True, "schema": text}
     operation = openapi_operation("receive_webhook", WebhookResponse, schemas, [name])
     operation["responses"]["200"]["content"]["text/xml"] = {"schema": {"type": "string"}}
     schemas["WebhookMessage"] = {

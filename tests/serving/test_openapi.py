@@ -112,3 +112,17 @@ def test_the_model_is_introduced_feature_by_feature_and_with_a_lead_to_start_fro
     }
     (scored,) = client.post("/v1/score", json={"leads": [page["example"]]}).json()["results"]
     assert scored["probability"]
+
+
+def test_no_address_is_longer_than_a_server_reads(page):
+    """What a parameter may be, each character four bytes in percent signs, is less than the 64 KiB of h11."""
+    for path, method, operation in operations(page):
+        longest = 0
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] in {"path", "query"}:
+                schemas = parameter["schema"].get("anyOf", [parameter["schema"]])
+                texts = [schema for schema in schemas if schema.get("type") == "string"]
+                longest += max(
+                    (12 * schema["maxLength"] for schema in texts if "enum" not in schema), default=40
+                )
+        assert longest < 60_000, (path, method, longest)
