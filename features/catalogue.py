@@ -15,7 +15,7 @@ import polars as pl
 from features.display_names import DisplayNames, humanise_name
 from features.history import ACCOUNT_PREFIX
 from features.messages import LANGUAGES, Message, translate
-from features.number_marks import NumberMarks, find_missing_word, is_missing_word
+from features.number_marks import missing_word_cells
 from features.spec import (
     DisplayText,
     EventSelection,
@@ -244,9 +244,7 @@ def _history_attribute_specs(
 
 def _are_numbers(values: pl.DataFrame) -> bool:
     has_number = values["number"].is_not_null()
-    is_word = is_missing_word(
-        values["value"], NumberMarks(missing=find_missing_word(values["value"].drop_nulls()))
-    )
+    is_word = missing_word_cells(values["value"])
     return bool((has_number.filter(~is_word).mean() or 0.0) >= _NUMERIC)  # type: ignore[operator]
 
 

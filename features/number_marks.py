@@ -268,6 +268,15 @@ def find_missing_word(known: pl.Series) -> str:
     return str(folded[0]) if len(folded) == 1 and has_many_numbers else ""
 
 
+def missing_word_cells(column: pl.Series) -> pl.Series:
+    """(n,) whether a cell of a column of numbers is the word that ``find_missing_word`` finds.
+
+    >>> missing_word_cells(pl.Series([*map(str, range(30)), None, "Unknown"])).arg_true().to_list()
+    [31]
+    """
+    return is_missing_word(column, NumberMarks(missing=find_missing_word(column.drop_nulls())))
+
+
 def split_missing_word(known: pl.Series) -> tuple[pl.Series, pl.Series]:
     """The values of a column without the word that ``find_missing_word`` finds, and the cells with that word.
 
@@ -275,7 +284,7 @@ def split_missing_word(known: pl.Series) -> tuple[pl.Series, pl.Series]:
     >>> len(numbers), words.to_list()
     (30, ['Unknown'])
     """
-    is_word = is_missing_word(known, NumberMarks(missing=find_missing_word(known)))
+    is_word = missing_word_cells(known)
     return known.filter(~is_word), known.filter(is_word)
 
 

@@ -130,8 +130,8 @@ class ScorerProcess:
         with self._writer.log.connect() as connection:
             if not has_leads(connection) or is_taken(connection, LEASE, self._holder, now):
                 return False
-        taking = partial(take_lease, name=LEASE, holder=self._holder, now=now, seconds=_STARTS_WITHIN)
-        return self._writer.submit(taking).result(_WRITES_WITHIN)
+        take = partial(take_lease, name=LEASE, holder=self._holder, now=now, seconds=_STARTS_WITHIN)
+        return self._writer.submit(take).result(_WRITES_WITHIN)
 
     def _tell(self, process: Process, folders: Mapping[str, Path]) -> None:
         """Tell the process whose lease it has, and which models answer."""
@@ -201,7 +201,7 @@ class FollowedScorers:
         return None if scorer is None else scorer.model
 
 
-def main() -> None:
+def run_scorer() -> None:
     """Score leads of the store, by the service's own environment, until the standard input ends."""
     # An interrupt at the terminal, or a stop of a whole group of processes, reaches the worker, too: it ends
     # this process in order.
@@ -252,4 +252,4 @@ def score_hooks(handover: Path | None, find_model: Callable[[str], ConversionMod
 
 
 if __name__ == "__main__":
-    main()
+    run_scorer()

@@ -26,6 +26,15 @@ HANDOVER, WEBHOOKS = "LEADLOOP_HANDOVER", "LEADLOOP_WEBHOOKS"
 CONTROL, RESCORE, CONSOLE = "LEADLOOP_CONTROL", "LEADLOOP_RESCORE", "LEADLOOP_CONSOLE"
 
 
+def logged_name(model: str) -> str:
+    """The name of a model as the log and the service have it, in which the default one has none.
+
+    >>> logged_name("default"), logged_name("renewal")
+    ('', 'renewal')
+    """
+    return "" if model == DEFAULT_MODEL else model
+
+
 class SettingsError(ValueError):
     """A setting that cannot be used; the message says which and why."""
 

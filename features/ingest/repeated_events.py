@@ -252,9 +252,9 @@ class EventOnce:
         """The rows without those that share their id; these come with ``first_known``."""
         if not len(self._repeated.ids) or EVENT_ID not in frame.columns:
             return frame
-        shared = hash_ids(frame).is_in(self._repeated.ids.implode()) & frame[EVENT_ID].is_not_null()
-        self._waiting.append(frame.filter(shared))
-        return frame.filter(~shared)
+        is_repeated = hash_ids(frame).is_in(self._repeated.ids.implode()) & frame[EVENT_ID].is_not_null()
+        self._waiting.append(frame.filter(is_repeated))
+        return frame.filter(~is_repeated)
 
     def first_known(self) -> tuple[pl.DataFrame | None, int]:
         """Of the rows with one id the one that was known first, and how many are left out.

@@ -23,7 +23,7 @@ from serving.endpoints.leads import describe_stored_lead
 from serving.request_context import current_request
 from serving.request_parsing import LeadById
 from serving.schemas import MAX_PAGE, LeadQuery
-from serving.settings import DEFAULT_MODEL
+from serving.settings import DEFAULT_MODEL, logged_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,10 +166,10 @@ async def lead_page(visit: Visit) -> Response:
 async def _by_other_models(visit: Visit, lead_id: str) -> list[tuple[str, str, CurrentScore]]:
     """What the other models that the visitor may see say of a lead: name, way to it, and score of each."""
     _, scores = require_lists(visit)
-    shown = visit.models
-    others = [name for name in shown.names if name != shown.chosen]
+    choice = visit.models
+    others = [name for name in choice.names if name != choice.current]
     return [
-        (visit.model_name(name), visit.url("leads", lead_id, model=shown.parameter(name)), each)
+        (visit.model_name(name), visit.url("leads", lead_id, model=choice.parameter(name)), each)
         for each in await scores.by_models(lead_id, visit.visitor.tenant)
         if (name := each.model or DEFAULT_MODEL) in others
     ]
@@ -178,7 +178,7 @@ async def _by_other_models(visit: Visit, lead_id: str) -> list[tuple[str, str, C
 def _logged_models(visit: Visit) -> tuple[str, ...] | None:
     """The models whose decisions the visitor may see, as the log names them; None for all."""
     models = visit.visitor.models
-    return tuple("" if name == DEFAULT_MODEL else name for name in models) if models else None
+    return tuple(map(logged_name, models)) if models else None
 
 
 def _view(

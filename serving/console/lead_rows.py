@@ -11,7 +11,7 @@ from features.display_names import DisplayNames, humanise_channel
 from serving.current_scores.records import ScorePoint
 from serving.request_parsing import LeadById
 from serving.schemas import LeadFailure
-from serving.settings import DEFAULT_MODEL
+from serving.settings import logged_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,7 +155,7 @@ class RowWriter:
 
 def row_writer(visit: Visit, model: str | None = None) -> RowWriter:
     """Writes rows for a visitor, with the names on the card of a model: the one that is shown by default."""
-    served = visit.served if model is None else visit.service.models["" if model == DEFAULT_MODEL else model]
+    served = visit.served if model is None else visit.service.models[logged_name(model)]
     current = served.champion.current
     names = {} if current is None else current.scorer.model.card.names
     return RowWriter(visit.texts, DisplayNames(names))

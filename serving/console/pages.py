@@ -22,7 +22,7 @@ from serving.middleware.hosts import host_name, is_loopback
 from serving.middleware.request_body import ClientDisconnected, read_body
 from serving.problems import ProblemResponse
 from serving.request_context import current_request
-from serving.settings import DEFAULT_MODEL
+from serving.settings import DEFAULT_MODEL, logged_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,7 +72,7 @@ class ModelLink:
     name: str
     question: str
     address: str
-    chosen: bool
+    is_current: bool
 
 
 class PageRefused(Exception):  # noqa: N818  # the visitor is told why, nothing is in error
@@ -182,14 +182,14 @@ class Visit:
             if field_name not in _OF_ONE_MODEL and not field_name.startswith(WHAT_IF)
         ]
         parameter = self.models.parameter(name)
-        shown = [*query, *([("model", parameter)] if parameter else [])]
-        current = self.service.models[ModelChoice(chosen=name).key].champion.current
+        query += [("model", parameter)] if parameter else []
+        current = self.service.models[logged_name(name)].champion.current
         label = "" if current is None else current.scorer.model.card.label
         return ModelLink(
             name=self.model_name(name),
             question=question_in_words(label, row_writer(self, name)) if label else "",
-            address=f"?{urlencode(shown)}",
-            chosen=name == self.models.chosen,
+            address=f"?{urlencode(query)}",
+            is_current=name == self.models.current,
         )
 
     def model_name(self, name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
-from serving.settings import DEFAULT_MODEL
+from serving.settings import DEFAULT_MODEL, logged_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,11 +80,11 @@ class ModelChoice:
 
     Attributes:
         names: The names that addresses take; the first one is shown where an address names none.
-        chosen: The name of the one that is shown.
+        current: The name of the one that is shown.
     """
 
     names: tuple[str, ...] = (DEFAULT_MODEL,)
-    chosen: str = DEFAULT_MODEL
+    current: str = DEFAULT_MODEL
 
     @property
     def key(self) -> str:
@@ -93,7 +93,7 @@ class ModelChoice:
         >>> ModelChoice().key, ModelChoice(("renewal",), "renewal").key
         ('', 'renewal')
         """
-        return "" if self.chosen == DEFAULT_MODEL else self.chosen
+        return logged_name(self.current)
 
     def parameter(self, name: str | None = None) -> str | None:
         """What an address says for a model, that which is shown if none is named; None where it need not.
@@ -101,5 +101,5 @@ class ModelChoice:
         >>> ModelChoice(("default", "renewal"), "renewal").parameter()
         'renewal'
         """
-        asked = name or self.chosen
-        return None if asked == self.names[0] else asked
+        name = name or self.current
+        return None if name == self.names[0] else name

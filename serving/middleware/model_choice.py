@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from features.suggestions import suggest
 from serving.problems import Problem, send_problem
 from serving.request_context import current_request
-from serving.settings import DEFAULT_MODEL, ServiceSettings
+from serving.settings import DEFAULT_MODEL, ServiceSettings, logged_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ class ModelChoiceMiddleware:
             return _SEVERAL
         if name not in (DEFAULT_MODEL, *self._names):
             return _unknown(name, self._names)
-        context.model = "" if name == DEFAULT_MODEL else name
+        context.model = logged_name(name)
         is_allowed = not context.key_models or name in context.key_models
         return None if is_allowed else _forbidden(context.key_models)
 

@@ -11,11 +11,13 @@ from service_client import start_client
 
 from features.clock import DAY
 from models.account_chance import AccountDependence, chance_of_any
+from serving.account_scores import RankedAccount
 from serving.current_scores.records import CurrentScore
 from serving.current_scores.writing import ScoredLead, ScoreUpdate, write_scores
 from serving.decision_log.database import open_log, writing
 from serving.endpoints import accounts
 from serving.middleware.api_keys import create_key
+from serving.schemas import MAX_NAME, AccountsQuery
 
 NOW = int(time.time())
 MEASURED = AccountDependence(0.3, 0.1, 0.6, 200, 300)
@@ -214,3 +216,9 @@ def test_a_ranking_that_takes_long_is_kept_for_a_while(monkeypatch):
 
 class SimpleJournal:
     """Stands for a log: rankings are kept as long as it is."""
+
+
+def test_the_end_of_a_page_after_the_longest_id_is_read_back():
+    last = RankedAccount(1 / 3, "\U0001f4a1" * MAX_NAME)
+    after = AccountsQuery(after=accounts.encode_account(last)).after
+    assert accounts.parse_account(after) == last
