@@ -15,12 +15,11 @@ from features.account_folds import fold_accounts
 from features.cohort import KEYS
 from features.event_masks import PICKS, Rows, column_of, mask_rows, trend_values, working_name
 from features.history import ACCOUNT_PREFIX, LEAD_KNOWN_AT
-from features.kind_folds import SNAPSHOT, fold_kinds, is_by_kind
 from features.point_in_time import is_visible
 from features.spec import SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from features.cohort import Snapshots
     from features.history import LeadHistory
@@ -60,41 +59,8 @@ def _fold(history: LeadHistory, source: Source, keys: Rows, specs: Sequence[Feat
     """The values of specs on one source, one row a snapshot."""
     if source.startswith("account_"):
         return _fold_colleagues(history, source, keys, specs)
-    events = _events(history, source)
-    if source == "leads":
-        return _lead_columns(join_visible_events(events, keys), specs)
-    leads: object = history.leads
-    in_memory = isinstance(leads, pl.DataFrame)
-    return (_fold_in_memory if in_memory else _fold_by_expressions)(events, keys, specs)
-
-
-def _fold_by_expressions(events: Rows, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
-    return _aggregate(join_visible_events(events, keys), specs)
-
-
-def _fold_in_memory(events: Rows, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
-    """The values of specs on events, one row a snapshot that sees any; what goes by kind, in a table."""
-    by_kind = [spec for spec in specs if is_by_kind(spec)]
-    if not by_kind:
-        return _fold_by_expressions(events, keys, specs)
-    snapshots: pl.DataFrame = keys.collect().to_native()
-    numbered = _to_lazy(snapshots.with_row_index(SNAPSHOT))
-    others = [spec for spec in specs if not is_by_kind(spec)]
-    columns = (SNAPSHOT, *KEYS, "kind", "age", *_columns_read(others))
-    rows = join_visible_events(events, numbered).select(*dict.fromkeys(columns)).collect()
-    folds = _to_lazy(fold_kinds(rows.to_native(), snapshots, by_kind))
-    if not others:
-        return folds
-    # At once, so that the rows do not stay in memory until the plan of all features is collected.
-    values = _aggregate(rows.lazy(), others).collect().lazy()
-    return folds.join(values, on=list(KEYS), how="left")
-
-
-def _columns_read(specs: Iterable[FeatureSpec]) -> Iterator[str]:
-    """The columns of events that specs read beside ``kind`` and times, some several times."""
-    for spec in specs:
-        yield from (column for column, _ in spec.where)
-        yield from () if spec.of is None else (spec.of,)
+    rows = join_visible_events(_events(history, source), keys)
+    return _lead_columns(rows, specs) if source == "leads" else _aggregate(rows, specs)
 
 
 # Accounts up to this size cost less when each lead is paired with its colleagues' events (three leads half,
@@ -114,7 +80,8 @@ def _fold_colleagues(history: LeadHistory, source: Source, keys: Rows, specs: Se
     small, large = (members.filter(which).collect() for which in ((size > 1) & (size <= _FEW), size > _FEW))
     folds = []
     if len(small):
-        folds.append(_fold_in_memory(_pair_with_colleagues(events, small.lazy()), keys, specs))
+        pairs = join_visible_events(_pair_with_colleagues(events, small.lazy()), keys)
+        folds.append(_aggregate(pairs, specs))
     if len(large) or not folds:
         folds.append(fold_accounts(events, large.lazy(), keys, specs))
     columns = [nw.col(column_of(spec)).cast(nw.String if spec.is_category else nw.Int64) for spec in specs]
