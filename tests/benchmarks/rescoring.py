@@ -13,8 +13,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from batch import TOUCHPOINTS, score, write_history
@@ -31,6 +33,7 @@ from serving.server import run_service
 from serving.settings import ServiceSettings
 
 ROUNDS, FEW, DAY = 400, 100, 86_400
+LEAST_QUEUED = 3_000
 
 
 def fill(config, place):
@@ -105,7 +108,7 @@ def latencies(service):
 
 
 def answers_meanwhile(model, place):
-    """Latencies without and with leads that are scored in the background."""
+    """Latencies without and with leads that are scored in the background, queued again and again."""
     rows = []
     for busy in (False, True):
         settings = ServiceSettings(str(model), log=LogSettings(place), rescore=busy)
@@ -114,23 +117,37 @@ def answers_meanwhile(model, place):
             queue_all_leads(connection)
         with tempfile.TemporaryFile() as output, run_service(settings, log=output) as service:
             time.sleep(3)
-            _wait_for_scorer(log, waits=busy)
-            rows.append(latencies(service))
-            with log.connect() as connection:
-                left = queue_length(connection)[0]
+            with _kept_busy(log) if busy else nullcontext():
+                rows.append(latencies(service))
         log.dispose()
-        if busy and not left:
-            print("all leads were scored before the answers were: take more leads", file=sys.stderr)
     return rows
 
 
-def _wait_for_scorer(log, *, waits):
-    """Wait until some leads of the queue have been scored: the process for it takes seconds to start."""
+@contextmanager
+def _kept_busy(log):
+    """Begins when the first leads have been scored; from then on there are always some that wait."""
+    queued, done = _queued(log), threading.Event()
+    while queued and _queued(log) == queued:
+        time.sleep(0.05)
+
+    def queue_again():
+        while not done.wait(0.1):
+            if _queued(log) < LEAST_QUEUED:
+                with log.begin() as connection:
+                    queue_all_leads(connection)
+
+    thread = threading.Thread(target=queue_again)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _queued(log):
     with log.connect() as connection:
-        queued = queue_length(connection)[0]
-        while waits and queued and queue_length(connection)[0] == queued:
-            connection.rollback()
-            time.sleep(0.05)
+        return queue_length(connection)[0]
 
 
 def main(model, leads, database):
