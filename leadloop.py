@@ -864,7 +864,7 @@ def _logged_name(place: str, model: str, loaded: ConversionModel | None = None) 
         if loaded is None:
             names = [name for name in known if name]
             listed = ", ".join(names) or "the default one alone"
-            hint = suggest(model, names)
+            hint = suggest(model, names) if names else ""
             usage_error(f"the log has no decision by a model called {model}{hint}; it has: {listed}")
         return next(iter(model_names(opened, loaded.version)), "")
 
