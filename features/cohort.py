@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -22,6 +22,9 @@ SNAPSHOT_SCHEMA = pl.Schema({"lead_id": pl.String, "as_of": pl.Int64})
 KEYS = tuple(SNAPSHOT_SCHEMA)
 
 CREATED = "created"
+
+# A prime that has no factor in common with any usual distance, in days or seconds.
+_MULTIPLIER = 1_000_003
 
 # The stage that a lead enters when it is merged into another one: from then on it is not open.
 MERGED = "merged"
@@ -70,7 +73,8 @@ class CohortRule:
 
     Attributes:
         on: The stages whose entry gives a snapshot; ``"created"`` is the lead's own creation.
-        every: Seconds between the snapshots of the grid, counted from creation; None for no grid.
+        every: Seconds between the snapshots of the grid, which begins at another age for each lead; None for
+            no grid.
         closed: A lead is open until it enters one of these stages: the target and those that end its way.
         until_age: Greatest age of a lead at a snapshot, in seconds; None for no limit.
         start: First ``as_of`` (inclusive) in epoch seconds; None for no limit.
@@ -131,6 +135,30 @@ def sample_leads(snapshots: pl.DataFrame, most: int) -> pl.DataFrame:
     return snapshots.join(sample, on="lead_id", how="semi", maintain_order="left")
 
 
+def first_grid_distance(created_at: Any, every: int) -> Any:
+    """How long after its creation a lead has the first snapshot of its grid.
+
+    The distance is drawn by the time of creation (multiplicative hashing, Knuth 1973, section 6.4), so that
+    any engine draws the same one, and leads of consecutive seconds or days have very different ones. So each
+    moment at which a lead is open has the same chance to be a snapshot (systematic sampling with a random
+    start; Cochran 1977, chapter 8), and the ages are those of the leads that are open on any day. With the
+    same distance for all, a model would know leads of some ages only.
+
+    Args:
+        created_at: Epoch seconds, as an expression or as a number.
+        every: The distance of the grid in seconds.
+
+    Returns:
+        From 1 to ``every`` seconds.
+
+    >>> [first_grid_distance(day * 86_400, 30 * 86_400) // 86_400 for day in range(5)]
+    [30, 17, 4, 21, 8]
+    """
+    # Of a time before 1970, engines disagree about the sign of the remainder.
+    second = created_at % every + every
+    return every - second * _MULTIPLIER % every
+
+
 def _bounds(rule: CohortRule) -> list[pl.Expr]:
     bounds = []
     if rule.start is not None:
@@ -156,16 +184,20 @@ def _entry_moments(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
 def _grid_moments(history: LeadHistory, rule: CohortRule) -> list[pl.DataFrame]:
     if rule.every is None:
         return []
+    first = pl.col("created_at") + first_grid_distance(pl.col("created_at"), rule.every)
+    grid = _grid_end(history, rule).select("lead_id", as_of=pl.int_ranges(first, "end", rule.every))
+    return [grid.explode("as_of").drop_nulls().cast(SNAPSHOT_SCHEMA)]
+
+
+def _grid_end(history: LeadHistory, rule: CohortRule) -> pl.DataFrame:
+    """``lead_id``, ``created_at`` and ``end``, before which the moments of each lead's grid are."""
     end = pl.lit(history.observed_until if rule.end is None else min(rule.end, history.observed_until))
     if rule.until_age is not None:
         end = pl.min_horizontal(end, pl.col("created_at") + rule.until_age)
     leads = history.leads.join(_closing_times(history, rule), on="lead_id", how="left")
     if not rule.reopen:
         end = pl.min_horizontal(end, pl.col("closed_at").fill_null(history.observed_until))
-    grid = leads.select(
-        "lead_id", as_of=pl.int_ranges(pl.col("created_at") + rule.every, end + 1, rule.every)
-    )
-    return [grid.explode("as_of").drop_nulls().cast(SNAPSHOT_SCHEMA)]
+    return leads.select("lead_id", "created_at", end=end + 1)
 
 
 def _while_open(candidates: pl.DataFrame, history: LeadHistory, rule: CohortRule) -> pl.DataFrame:

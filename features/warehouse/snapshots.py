@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ibis
 
-from features.cohort import CREATED
+from features.cohort import CREATED, first_grid_distance
 from features.point_in_time import is_visible
 
 if TYPE_CHECKING:
@@ -110,14 +110,15 @@ def _grid_rows(leads: Table, tables: Mapping[str, Table], rule: CohortRule) -> T
         leads = leads.left_join(ends, "lead_id").select(*leads.columns, "closed_at")
         closed = ibis.coalesce(leads.closed_at, leads.grid_end)
         leads = leads.mutate(grid_end=ibis.least(leads.grid_end, closed))
-    rows = leads.select("lead_id", "created_at", "grid_end", "number")
+    first = leads.created_at + first_grid_distance(leads.created_at, every)
+    rows = leads.select("lead_id", "grid_end", "number", first=first)
     for place in reversed(range(len(str(_LONGEST_GRID // every)))):
         pairs = rows.cross_join(tables["digits"])
         number = pairs.number + pairs.digit * 10**place
         pairs = pairs.mutate(number=number)
-        rows = pairs.filter(pairs.created_at + pairs.number * every <= pairs.grid_end)
-        rows = rows.select("lead_id", "created_at", "grid_end", "number")
-    return rows.filter(rows.number > 0).select("lead_id", as_of=rows.created_at + rows.number * every)
+        rows = pairs.filter(pairs.first + pairs.number * every <= pairs.grid_end)
+        rows = rows.select("lead_id", "first", "grid_end", "number")
+    return rows.select("lead_id", as_of=rows.first + rows.number * every)
 
 
 def _grid_end(leads: Table, rule: CohortRule) -> Any:

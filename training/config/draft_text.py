@@ -203,7 +203,7 @@ def _grid(read: ReadDraft) -> list[str]:
         else "; without it the model scores leads of the day, and calls all older ones dormant"
     )
     return [
-        f'{comment}every = "{read.timing.every}d"   # and again on this grid{why}',
+        f'{comment}every = "{read.timing.every}d"   # and again at this distance{why}',
         f'{comment}until_age = "{read.timing.until_age}d"   # {age_comment(read.timing)}',
     ]
 

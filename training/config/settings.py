@@ -249,8 +249,8 @@ class CohortConfig:
 
     Attributes:
         on: Stages at whose entry a snapshot is taken; "created" is the lead's creation.
-        every: A snapshot every so many seconds. Default: none.
-        until_age: The age in seconds after which the grid ends. Default: while the lead is open.
+        every: A further snapshot every so many seconds, the first at an age of the lead's own. Default: none.
+        until_age: The age in seconds after which there are none. Default: while the lead is open.
         start: Only snapshots from then on, in epoch seconds (``from`` in the file).
         end: Only snapshots before then, in epoch seconds (``to`` in the file).
     """

@@ -26,11 +26,32 @@ CHI_SQUARE_10 = 29.6
 """What ten squared standard scores exceed once in a thousand times."""
 
 
-def at_age(days):
+def once_within(days):
+    """A snapshot of each lead, at an age of its own."""
     return CohortRule(on=(), every=days * DAY, until_age=days * DAY, closed=CLOSED)
 
 
-MIXED = (ON_CREATION, ON_MQL, at_age(1), at_age(3), at_age(10), at_age(30), at_age(75))
+def open_at_age(history, age):
+    """A snapshot of each lead that is open at this age."""
+    closings = history.transitions.filter(pl.col("stage").is_in(CLOSED))
+    closings = closings.group_by("lead_id").agg(closed_at=pl.max_horizontal("occurred_at", "known_at").min())
+    leads = history.leads.select("lead_id", as_of=pl.col("created_at") + age)
+    leads = leads.join(closings, on="lead_id", how="left").filter(
+        pl.col("as_of") <= history.observed_until,
+        pl.col("closed_at").is_null() | (pl.col("as_of") <= pl.col("closed_at")),
+    )
+    return Snapshots(leads.select("lead_id", "as_of"))
+
+
+MIXED = (
+    ON_CREATION,
+    ON_MQL,
+    once_within(1),
+    once_within(3),
+    once_within(10),
+    once_within(30),
+    once_within(75),
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +102,7 @@ def test_the_closed_form_is_calibrated_at_mixed_ages(crm, mixed):
     assert deciles < CHI_SQUARE_10
 
 
-@pytest.mark.parametrize("rule", [ON_CREATION, ON_MQL, at_age(14), at_age(60)])
+@pytest.mark.parametrize("rule", [ON_CREATION, ON_MQL, once_within(14), once_within(60)])
 def test_the_closed_form_is_calibrated_for_every_kind_of_snapshot(crm, rule):
     overall, deciles = surprise(*with_probabilities(crm, draw_snapshots(crm.history, rule)))
     assert abs(overall) < 3
@@ -105,7 +126,7 @@ def test_who_forgets_that_news_are_late_is_miscalibrated():
     slow = tuple(replace(stream, late=0.9) for stream in DEFAULT_WORLD.streams)
     crm = simulate(40_000, seed=2, world=replace(DEFAULT_WORLD, streams=slow, lag=10 * DAY))
     forgetful = replace(crm, world=replace(crm.world, lag=0))
-    young = draw_snapshots(crm.history, at_age(12))
+    young = draw_snapshots(crm.history, once_within(12))
     assert surprise(*with_probabilities(crm, young))[1] < CHI_SQUARE_10
     assert surprise(*with_probabilities(forgetful, young))[1] > 10 * CHI_SQUARE_10
 
@@ -199,7 +220,7 @@ TINY = World(
 
 def test_the_posterior_is_the_share_of_hidden_intents_among_leads_that_look_alike():
     crm = simulate(120_000, seed=4, world=TINY)
-    snapshots = draw_snapshots(crm.history, at_age(20))
+    snapshots = open_at_age(crm.history, 20 * DAY)
     hidden = crm.history.leads.select("lead_id", hot=pl.Series(crm.intents == 0))
     hot = snapshots.frame.join(hidden, on="lead_id", how="left", maintain_order="left")["hot"]
     alike = pl.DataFrame({"posterior": _posterior(crm, snapshots.frame)[:, 0].round(9), "hot": hot})
@@ -213,7 +234,7 @@ def test_the_posterior_is_the_share_of_hidden_intents_among_leads_that_look_alik
 
 
 def test_the_probability_does_not_look_at_hidden_intents_nor_at_the_future(crm):
-    few = Snapshots(draw_snapshots(crm.history, at_age(10)).frame.head(500))
+    few = Snapshots(draw_snapshots(crm.history, once_within(10)).frame.head(500))
     before = bayes_probability(crm, few, HORIZON)
     cut = crm.history.leads.join(few.frame, on="lead_id").select("lead_id", "as_of")
     history = crm.history
