@@ -116,7 +116,7 @@ class FeatureEncoding:
         """
         cells = texts.drop_nulls().unique()
         scores = pl.Series([self.word_score(cell) for cell in cells], dtype=pl.Float64)
-        return _to_floats(texts.replace_strict(cells, scores, default=None, return_dtype=pl.Float64))
+        return to_floats(texts.replace_strict(cells, scores, default=None, return_dtype=pl.Float64))
 
     def deciding_words(self, text: str, contribution: float, most: int = 3) -> tuple[str, ...]:
         """The words of a text that speak for its contribution or, where that is negative, against the lead.
@@ -141,12 +141,13 @@ class FeatureEncoding:
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(n,) codes of the ``values`` of a column."""
         if values.dtype.is_numeric():
-            return self._codes_of_numbers(_to_floats(values))
+            return self._codes_of_numbers(to_floats(values))
+        missing = values.is_null().to_numpy()
         if not self.levels:
-            return values.is_null().cast(pl.Int64).to_numpy() + self.other
+            return missing.astype(np.int64) + self.other
         known = pl.Series(self.levels, dtype=pl.String)
         codes = values.replace_strict(known, np.arange(self.other), default=self.other, return_dtype=pl.Int64)
-        return np.where(values.is_null().to_numpy(), self.other + 1, codes.to_numpy()).astype(np.int64)
+        return np.where(missing, self.other + 1, codes.to_numpy()).astype(np.int64)
 
     def _codes_of_numbers(self, x: NDArray[np.float64]) -> NDArray[np.int64]:
         levels = np.array(self.levels, dtype=np.float64)
@@ -293,7 +294,7 @@ class FeatureEncoder:
                 matrix[:, source] = feature.word_scores(values)
                 continue
             if feature.kind == "number":
-                matrix[:, source] = _to_floats(values)
+                matrix[:, source] = to_floats(values)
             if feature.kind == "category" or feature.levels:
                 codes = feature.codes(values)
                 first = start + (feature.kind == "number")
@@ -374,6 +375,13 @@ def _encoding_from_record(record: dict[str, str | list[float]]) -> FeatureEncodi
     return FeatureEncoding(**{key: tuple(v) if isinstance(v, list) else v for key, v in record.items()})  # type: ignore[arg-type]
 
 
-def _to_floats(values: pl.Series) -> NDArray[np.float64]:
-    """A column as float64, null as NaN."""
-    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+def to_floats(values: pl.Series) -> NDArray[np.float64]:
+    """A column as float64, null as NaN.
+
+    Args:
+        values: Numbers, or flags as zero and one.
+
+    Returns:
+        (n,) the values; not to be written to, as they may lie in the memory of the column.
+    """
+    return values.cast(pl.Float64).to_numpy()

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy.special import logit
 
-from models.encoding import FeatureEncoder, FeatureEncoding
+from models.encoding import FeatureEncoder, FeatureEncoding, to_floats
 from models.metrics import log_loss_per_row
 from training.learner.cross_validation import assign_folds
 from training.learner.word_weights import cross_fitted_word_scores, fit_word_weights
@@ -167,14 +167,13 @@ def code_evidence(rows: TrainingRows, name: str, fold: NDArray[np.intp]) -> Code
     column = rows.frame[name]
     if not column.dtype.is_numeric() or name in rows.monotone:
         return None
-    column = column.fill_nan(None)
-    known = column.drop_nulls()
-    if known.is_empty() or float(known.min()) <= 0 or not (known == known.floor()).all():  # type: ignore[arg-type]
+    x = to_floats(column)
+    known = x[~np.isnan(x)]
+    if not len(known) or known.min() <= 0 or (known != np.floor(known)).any():
         return None
-    if known.n_unique() * ROWS_A_LEVEL > len(known):
+    if len(np.unique(known)) * ROWS_A_LEVEL > len(known):
         return None
-    x = column.fill_null(0).to_numpy()
-    level = np.unique(x, return_inverse=True)[1]
+    level = np.unique(np.where(np.isnan(x), 0.0, x), return_inverse=True)[1]
     size = int(level.max()) + 1
     before = np.cumsum(np.bincount(level)) - 1
     ranges = (before * RANGES // len(level))[level]
@@ -211,8 +210,8 @@ def _codes_last(rows: TrainingRows, name: str) -> bool:
     earlier_rows = rows.take(np.flatnonzero(~later))
     if not 0 < later.sum() < len(rows) or not 0 < earlier_rows.y.sum() < len(earlier_rows):
         return False
-    x = rows.frame[name].fill_nan(None).fill_null(0).to_numpy()
-    level = np.unique(x, return_inverse=True)[1]
+    x = to_floats(rows.frame[name])
+    level = np.unique(np.where(np.isnan(x), 0.0, x), return_inverse=True)[1]
     before = np.cumsum(np.bincount(level)) - 1
     losses = []
     for codes in (level, (before * RANGES // len(level))[level]):
@@ -267,11 +266,12 @@ def _neighbour_rates(
 
 
 def _numeric_encoding(values: pl.Series, lead: NDArray[np.intp]) -> FeatureEncoding:
-    known = values.drop_nulls().drop_nans()
-    if known.is_empty() or known.min() <= 0:  # type: ignore[operator]
+    x = to_floats(values)
+    known = x[~np.isnan(x)]
+    if not len(known) or known.min() <= 0:
         return FeatureEncoding(values.name, "number")
-    levels = known.unique()
-    is_code = 2 < len(levels) <= FEW_VALUES and bool((levels == levels.round()).all())  # noqa: PLR2004
+    levels = np.unique(known)
+    is_code = 2 < len(levels) <= FEW_VALUES and bool((levels == np.round(levels)).all())  # noqa: PLR2004
     common = _common_levels(values.fill_nan(None), lead)["level"].to_list() if is_code else ()
     return FeatureEncoding(values.name, "number", tuple(common))
 
