@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, logit
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
 
 from models.additive import AdditiveModel, CategoryTerm, PiecewiseLinearTerm
+from training.learner.blas_threads import one_blas_thread
 from training.learner.monotonic import isotonic_effect
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def fit_additive(
     ]
     sample = _sample_rows(len(rows), sum(term.width for term in terms), seed)
     sampled_matrix = matrix[sample]
-    with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
+    with one_blas_thread():
         penalties = _penalty_groups(rows, encodings.feature_names)
         beta, missing, intercept = _fit_coefficients(rows.take(sample), terms, sampled_matrix, penalties)
     ends = np.cumsum([term.width for term in terms])
@@ -272,11 +272,14 @@ def fit_ridge_by_evidence(
                 log_odds,
                 _hessian(design[::stride], stride * hessian_weights[::stride]),
             )
-        inverse = np.linalg.inv(curvature + np.diag(ridge))
-        change = inverse @ (_multiply(design.T, w * (p - y)) + ridge * beta)
+        hessian = curvature + np.diag(ridge)
+        gradient = _multiply(design.T, w * (p - y)) + ridge * beta
+        # Only the penalties need the inverse, which costs four times a solution.
+        inverse = np.linalg.inv(hessian) if step >= STEPS_FIRST else None
+        change = np.linalg.solve(hessian, gradient) if inverse is None else inverse @ gradient
         # A long step can overshoot where the sigmoid is flat; a bounded one cannot.
         beta = beta - change / max(1.0, float(np.abs(change).max()) / 2)
-        if step >= STEPS_FIRST:
+        if inverse is not None:
             penalty = _update_penalties(penalty, group, beta[:-1], np.diag(inverse)[:-1])
     return beta
 

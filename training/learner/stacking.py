@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
 
 from models.metrics import log_loss_per_row
+from training.learner.blas_threads import one_blas_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +107,7 @@ def _fit_penalised(
         return float(loss), design.T @ (w * (expit(log_odds) - y)) + doubt * deviation
 
     bounds = [(0.0, None)] * k + [(None, None)] * period_design.shape[1]
-    with threadpool_limits(1, "blas"):  # idle threads that wait for so little work cost ten times the work
+    with one_blas_thread():  # idle threads that wait for so little work cost ten times the work
         theta = minimize(cost, prior, jac=True, method="L-BFGS-B", bounds=bounds).x
     p = expit(design @ theta)
     return StackingWeights(

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
 
 from models.encoding import FeatureEncoding
 from training.data.texts import frequent_words, word_matrix
 from training.learner.additive import fit_ridge_by_evidence
+from training.learner.blas_threads import one_blas_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def _fit_weights(rows: TrainingRows, present: NDArray[np.float32], seed: int) ->
         sample = np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))
         rows, present = rows.take(sample), present[sample]
     group = np.zeros(present.shape[1] - 1, dtype=np.intp)
-    with threadpool_limits(1, "blas"):  # more threads on busy cores are slower, and not deterministic
+    with one_blas_thread():
         weights = fit_ridge_by_evidence(present, rows.y, rows.effective_weights, group)
     weights[-1] = 0.0
     return weights
