@@ -23,6 +23,7 @@ import polars as pl
 import psycopg
 import pytest
 from bentoml._internal.configuration import containers
+from bentoml._internal.configuration.helpers import import_configuration_spec
 
 from features.spec import (
     DisplayText,
@@ -237,10 +238,21 @@ def ready_log_file(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def bentoml_configuration():
-    """BentoML reads and validates the same file for every service: of hundreds, once is enough."""
+    """BentoML reads a file and validates the same configuration for every service: of hundreds, once each."""
     read = cache(containers.get_default_config)
+    schema = import_configuration_spec(version=2).SCHEMA
+    validate, valid = schema.validate, []
+
+    def validate_once(configuration):
+        if configuration not in valid:
+            asked = deepcopy(configuration)
+            validate(configuration)
+            valid.append(asked)
+        return configuration
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(containers, "get_default_config", lambda version: deepcopy(read(version)))
+        patch.setattr(schema, "validate", validate_once)
         yield
 
 
