@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import os
@@ -16,12 +17,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightgbm as lgb
 import numpy as np
 import polars as pl
 import psycopg
 import pytest
+from _bentoml_sdk.io_models import IOMixin
 from bentoml._internal.configuration import containers
 from bentoml._internal.configuration.helpers import import_configuration_spec
 
@@ -52,6 +55,7 @@ from models.model_card import ModelCard
 from models.observed_rates import ObservedRates
 from models.predictor import Predictor
 from models.score_parts import PartScale, PartScales
+from serving import workload
 from serving.decision_log import database
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.settings import OFF, PLACE
@@ -253,6 +257,31 @@ def bentoml_configuration():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(containers, "get_default_config", lambda version: deepcopy(read(version)))
         patch.setattr(schema, "validate", validate_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bentoml_schemas():
+    """For every start BentoML writes the same schemas of the endpoints: of hundreds, once is enough."""
+    write = IOMixin.model_json_schema.__func__
+
+    @cache
+    def written(kind, arguments):
+        return write(kind, **dict(arguments))
+
+    def copy_of_schema(kind, **arguments):
+        return deepcopy(written(kind, tuple(sorted(arguments.items()))))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IOMixin, "model_json_schema", classmethod(copy_of_schema))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uncollected():
+    """A service goes through all objects once, at its start: here these are pytest's, and it starts often."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workload, "gc", SimpleNamespace(collect=int, freeze=gc.freeze, unfreeze=gc.unfreeze))
         yield
 
 
