@@ -25,6 +25,7 @@ import polars as pl
 import psycopg
 import pytest
 from _bentoml_sdk.io_models import IOMixin
+from alembic.util import pyfiles
 from bentoml._internal.configuration import containers
 from bentoml._internal.configuration.helpers import import_configuration_spec
 
@@ -237,6 +238,21 @@ def ready_log_file(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "create_owner_only", create_ready)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations():
+    """Alembic reads every migration whenever a log is opened: of hundreds of times, once is enough."""
+    load = pyfiles.load_module_py
+    read = cache(load)
+
+    def load_once(module_id, path):
+        # The environment is no migration: that it is loaded runs them.
+        return (load if path.name == "env.py" else read)(module_id, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyfiles, "load_module_py", load_once)
         yield
 
 
