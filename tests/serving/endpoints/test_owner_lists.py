@@ -257,16 +257,18 @@ def test_lists_that_take_longer_than_a_request_waits_are_there_for_whoever_asks_
         return select_them(*arguments)
 
     monkeypatch.setattr(handovers, "select_handovers", slow)
-    monkeypatch.setattr(async_log, "DEADLINE", 0.05)
     wish = ListWish(HandoverRequest(7 * DAY, 5), HandoverPlan(), by_owner=False)
 
     async def ask_again():
         journal = DecisionLog(LogSettings(place))
         try:
             await journal.writer.write(probe_writable)
-            for _ in range(3):
-                with pytest.raises(LogUnavailable):
-                    await journal.get_or_create_handovers(wish)
+            # Only what waits for the lists waits so short a time: a busy machine may take longer to read one.
+            with monkeypatch.context() as hurried:
+                hurried.setattr(async_log, "DEADLINE", 0.05)
+                for _ in range(3):
+                    with pytest.raises(LogUnavailable):
+                        await journal.get_or_create_handovers(wish)
             go_on.set()
             await asyncio.gather(*journal._making.values())
             return await journal.find_handovers(wish)
