@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _CAMEL = re.compile(r"(?<=[^\W_][^\W_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_ABOUT = re.compile(r"^.*(?: [-–—:] |: )")  # noqa: RUF001 - a dash as products write it
 _MARKS = re.compile(r"[\W_]+")
 _TWO_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _PHRASE = re.compile(r"(\^?)(.*?)(\$?)")
@@ -40,6 +41,15 @@ def fold_heading(text: str) -> str:
     """
     # Accents first: a mark that stands by itself, as a Mac writes them, would part the letters of a word.
     return fold_word(_MARKS.sub(" ", open_camel_case(_strip_accents(text))))
+
+
+def bare_heading(heading: str) -> str:
+    """A heading without the name of what it is about, which exports of several things write before each.
+
+    >>> bare_heading("Deal - Lost reason"), bare_heading("Lead: Created"), bare_heading("E-Mail")
+    ('Lost reason', 'Created', 'E-Mail')
+    """
+    return _ABOUT.sub("", heading) or heading
 
 
 def open_camel_case(text: str) -> str:
@@ -90,6 +100,16 @@ def stage_pattern(concept: str) -> HeadingPattern:
 
 
 @cache
+def late_fact_pattern(concept: str) -> HeadingPattern:
+    """The headings of columns that the outcome fills: ``concept`` is a table of ``vocabulary/late_facts.toml``.
+
+    >>> [late_fact_pattern("owner").search(name) for name in ("LeadOwner", "Zuständig", "Proprietário", "Ort")]
+    [True, True, True, False]
+    """
+    return _pattern_of(_all_words(read_vocabulary("late_facts")[concept]))
+
+
+@cache
 def cell_words(name: str, concept: str) -> frozenset[str]:
     """The cells that mean ``concept``, folded as ``fold_word`` does; from ``vocabulary/<name>.toml``.
 
@@ -104,7 +124,7 @@ def match_headings(headings: Iterable[str], columns: Iterable[str]) -> dict[str,
     """For each of the ``columns`` of the data contract the heading that means it, where there is one.
 
     A heading that consists of the words of a column wins over one that only begins with them; none is taken
-    twice.
+    twice. What stands before a dash counts for nothing, as in "Activity - Type".
 
     >>> match_headings(["Datum", "Kanal", "Angelegt am", "Ort"], ["channel", "occurred_at", "amount"])
     {'channel': 'Kanal', 'occurred_at': 'Datum'}
@@ -114,7 +134,7 @@ def match_headings(headings: Iterable[str], columns: Iterable[str]) -> dict[str,
     matches = {}
     for column in columns:
         pattern = _pattern_of(_all_words(contract[column]), whole=True) if column in contract else None
-        heading = next((name for name in free if pattern and pattern.search(name)), None)
+        heading = next((name for name in free if pattern and pattern.search(bare_heading(name))), None)
         if heading is not None:
             matches[column] = heading
             free.remove(heading)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from features.messages import Message
-from features.word_lists import fold_heading, heading_pattern
+from features.word_lists import bare_heading, fold_heading, heading_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,7 +68,10 @@ def looks_post_outcome(column: str) -> bool:
     >>> late("Última atividade"), late("LETZTE AKTIVITAET"), late("LeadScore__c")
     (True, True, True)
     """
-    return fold_heading(column) not in _NAMES_OF_PERSONS and heading_pattern("late").search(column)
+    names = {column, bare_heading(column)}
+    return not _NAMES_OF_PERSONS & {*map(fold_heading, names)} and any(
+        map(heading_pattern("late").search, names)
+    )
 
 
 _NAMES_OF_PERSONS = frozenset({"last name", "lastname", "last name c"})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from features.messages import Message
-from features.word_lists import heading_pattern
+from features.word_lists import bare_heading, heading_pattern
 
 if TYPE_CHECKING:
     CodeRole = Literal["identifier", "category", "date"]
@@ -76,7 +76,7 @@ def _is_code(name: str, numbers: pl.Series) -> bool:
     if is_phone and (numbers.median() or 0) >= _SHORTEST_PHONE:  # type: ignore[operator]
         return True
     is_code = _CODE.search(name) is not None or _CAMEL_KEY.search(name) is not None
-    return is_code or heading_pattern("code").search(name)
+    return is_code or heading_pattern("code").search(bare_heading(name))
 
 
 def _code(share: float) -> tuple[CodeRole, Message]:

@@ -17,7 +17,7 @@ from features.ingest.tables import open_table
 from features.ingest.timestamps import TimeFormat, detect_format, parse_known_times
 from features.number_marks import find_table_marks
 from features.parsing import strip_missing
-from features.word_lists import heading_pattern
+from features.word_lists import bare_heading, heading_pattern
 from training.config.late_facts import is_overwritten, is_sync_stamp, late_reason
 from training.config.stage_names import LOST, find_success
 
@@ -36,7 +36,6 @@ _AFTER, _STAGE_CHANGE = map(heading_pattern, ("after_creation", "stage_change"))
 _STAGES = (heading_pattern("stage"), heading_pattern("status"))
 _OWN_AUC = 0.9
 _FEW = 30
-_OVERLAP = 0.5
 _IN_ORDER = 0.95
 
 
@@ -78,12 +77,13 @@ class FileProfile:
 
         What is called an id may be doubled in a few rows: reading sends those to the quarantine.
         """
-        full = {c.name: c.n_unique() / max(len(c), 1) for c in self.frame if not c.null_count()}
+        filled = (c for c in self.frame if not c.null_count() and c.dtype != pl.Boolean)
+        full = {c.name: c.n_unique() / max(len(c), 1) for c in filled}
         keys = [
             name
             for name, share in full.items()
             if share == 1 or (_id_rank(name) < _UNNAMED and share >= 1 - MAX_SHARE)
-            if name not in self.dates and not _fractions(self.frame[name])
+            if name not in self.dates and not is_sync_stamp(name) and not _fractions(self.frame[name])
         ]
         return sorted(keys, key=lambda k: (_id_rank(k), full[k] < 1, self.role(k) == "number"))
 
@@ -211,22 +211,12 @@ def _id_rank(name: str) -> int:
     """0 for a name like an id, 1 for a number of something, 2 for any other, 3 for a phone or e-mail."""
     if _REACHED_BY.search(name):
         return 3
-    return next((rank for rank, words in enumerate((_ID, _NUMBER)) if words.search(name)), _UNNAMED)
+    bare = bare_heading(name)
+    return next((rank for rank, words in enumerate((_ID, _NUMBER)) if words.search(bare)), _UNNAMED)
 
 
 def _values(column: pl.Series) -> list[str]:
     return column.drop_nulls().unique().cast(pl.String).sort().to_list()
-
-
-def find_join_key(profile: FileProfile, other: FileProfile) -> tuple[str, str] | None:
-    """A key of ``profile`` and the column of ``other`` that holds its values; None without such a pair."""
-    for key in profile.keys:
-        known = profile.frame[key].cast(pl.String).implode()
-        for name in sorted(other.frame.columns, key=lambda name: name != key):
-            values = other.frame[name].cast(pl.String).drop_nulls()
-            if len(values) and float(values.is_in(known).mean() or 0) > _OVERLAP:  # type: ignore[arg-type]
-                return key, name
-    return None
 
 
 def find_creation_date(dates: Iterable[str], profile: FileProfile) -> str | None:

@@ -12,28 +12,37 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from features.clock import DAY
 from features.history import TOUCHPOINT_SCHEMA
 from features.ingest.near_misses import find_near_misses
 from features.ingest.outcome_column import won_and_lost_stages
 from features.ingest.quarantine import SourceError
 from features.ingest.timestamps import parse_known_times
 from features.messages import Message
-from features.word_lists import heading_pattern, match_headings, stage_pattern
-from training.config.file_survey import find_creation_date, find_join_key
+from features.word_lists import bare_heading, heading_pattern, match_headings, stage_pattern
+from training.config.file_survey import find_creation_date
 from training.config.history_draft import HistoryDraft
-from training.config.late_facts import is_overwritten
+from training.config.late_facts import is_overwritten, is_owner
 from training.config.recipe import DraftBlock
-from training.config.stage_names import LOST, find_success
+from training.config.stage_names import LOST, find_success, holds_both_ends
+from training.config.table_links import find_join_key, find_leads_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from training.config.file_survey import FileProfile
 
-_STAGE, _STATUS, _KIND = map(heading_pattern, ("stage", "status", "kind"))
+_STAGE, _STATUS, _KIND, _ID = map(heading_pattern, ("stage", "status", "kind", "id"))
 _FURTHER = ("channel", "campaign", "offer")
-_SUFFIX = re.compile(r"[_\s-]*(date|at|on|time|timestamp|datum|am)$", re.IGNORECASE)
-_PREFIX = re.compile(r"^(became an?|date entered|entered|date of|datum der|day of)[_\s]+", re.IGNORECASE)
+_SUFFIX = re.compile(
+    r"([_\s-]+|(?<=[a-zß-ÿ])(?=[A-Z]))(date([_\s-]?time)?|at|on|time|timestamp|datum|am|em|el|le)$",
+    re.IGNORECASE,
+)
+_PREFIX = re.compile(
+    r"^(became an?|date entered|entered|date of|day of|datum (der|des|vom|von)|date (de la|de|du)|fecha de(l| la)?"
+    r"|data (de|da|do))[_\s]+|^date d['’]",
+    re.IGNORECASE,
+)
 _STAGE_DATE = stage_pattern("date")
 _TASK_STATUS = frozenset(
     [
@@ -69,17 +78,15 @@ _TASK_STATUS = frozenset(
         "delivered",
     ]
 )
-_LEADS = re.compile(
-    r"lead|contact|prospect|opportunit|kontakt|interessent|pipeline|deals?$|mql", re.IGNORECASE
-)
 _BIRTH = re.compile(r"birth|geburt|naissance|nacimiento|founded|gegründet", re.IGNORECASE)
-_EVENTS = re.compile(
-    r"task|activit|event|visit|touch|call|mail|audit|histor|log$|change|move|stage|aufgabe|termin|aktivität",
+_FIELD = re.compile(
+    r"^(field|property|attribute|feld|primary_?attribute)_?(name|label|key|value)?$|^name$", re.IGNORECASE
+)
+_NEW_VALUE = re.compile(r"^(new|after|post|neuer)_?(value|wert)(_?string|_?text)?$|^value$", re.IGNORECASE)
+_BEFORE = re.compile(
+    r"(^|[_\s])(old|previous|prev|prior|from|before|alt|alte|alter|vorher\w*|ancien\w*|anterior)([_\s]|$)",
     re.IGNORECASE,
 )
-_ACCOUNTS = re.compile(r"account|compan|firm|organi[sz]ation|unternehmen|kunde|customer", re.IGNORECASE)
-_FIELD = re.compile(r"^(field|property|attribute|feld)(_?name)?$|^field$|^name$", re.IGNORECASE)
-_NEW_VALUE = re.compile(r"^(new|after|neuer)_?(value|wert)(_?string|_?text)?$|^value$", re.IGNORECASE)
 _SAME, _ELSEWHERE, _FULL = 0.95, 0.05, 0.999
 _MOST = 0.5
 
@@ -90,7 +97,7 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
     Raises:
         SourceError: None of the tables is one of leads.
     """
-    leads = _find_leads(profiles)
+    leads = find_leads_table(profiles)
     key, created = leads.keys[0], _creation(leads)
     draft = HistoryDraft(_title(profiles), [])
     events: list[DraftBlock] = []
@@ -143,38 +150,6 @@ def _title(profiles: Sequence[FileProfile]) -> str:
 
 def _block(section: str, profile: FileProfile, keys: dict[str, Any]) -> DraftBlock:
     return DraftBlock(section, profile.table, keys)
-
-
-def _find_leads(profiles: Sequence[FileProfile]) -> FileProfile:
-    """The table of leads: the one whose key most other tables refer to, unless it is one of accounts."""
-    keyed = [profile for profile in profiles if profile.keys and profile.dates]
-    if not keyed:
-        names = ", ".join(profile.name for profile in profiles)
-        msg = (
-            f"none of {names} names every lead once (a column of ids) and says when it was created (a date); "
-            "export the table of leads or contacts with both"
-        )
-        raise SourceError(msg)
-    return max(
-        keyed,
-        key=lambda profile: (
-            _name_rank(profile),
-            sum(_covers(profile, other) for other in profiles if other is not profile),
-            profile.frame.height,
-        ),
-    )
-
-
-def _name_rank(profile: FileProfile) -> int:
-    """2 for a table called leads, 1 for one called like leads, -1 for accounts and events, else 0."""
-    if re.search(r"(^|[._/\s-])leads?(\.\w+)?$", profile.name, re.IGNORECASE):
-        return 2
-    others = _EVENTS.search(profile.name) or _ACCOUNTS.search(profile.name)
-    return 1 if _LEADS.search(profile.name) else -1 if others else 0
-
-
-def _covers(profile: FileProfile, other: FileProfile) -> bool:
-    return bool(other.dates) and find_join_key(profile, other) is not None
 
 
 def _creation(leads: FileProfile) -> str:
@@ -234,8 +209,11 @@ def _events(leads: FileProfile, other: FileProfile, lead: str) -> tuple[list[Dra
 
 def _words_and_kinds(other: FileProfile, lead: str) -> tuple[list[str], list[str]]:
     """The columns of words of a table of events, and those of them that look like kinds of touchpoint."""
-    words = [name for name in other.low_cardinality if name != lead and other.role(name) == "category"]
-    return words, [name for name in words if _KIND.search(name) and not _STATUS.search(name)]
+    free = [name for name in other.low_cardinality if name != lead and other.role(name) == "category"]
+    words = [name for name in free if not is_owner(name)]
+    named = match_headings(words, ["kind"]).values()
+    kinds = [name for name in words if _KIND.search(name) and not _STATUS.search(name) and name not in named]
+    return words, [*named, *kinds]
 
 
 def _has_stages_of_today(leads: FileProfile, other: FileProfile, lead: str) -> bool:
@@ -310,7 +288,8 @@ def _stage_column(
     leads: FileProfile, other: FileProfile, words: Sequence[str], kinds: Sequence[str]
 ) -> str | None:
     """The column of a table of events that holds stages of leads; statuses of tasks are none."""
-    free = [name for name in words if name not in TOUCHPOINT_SCHEMA]
+    free = [name for name in words if name not in TOUCHPOINT_SCHEMA and not _BEFORE.search(name)]
+    free.sort(key=lambda name: _ID.search(name))  # a label says more than its id
     if named := next((name for name in free if _STAGE.search(name)), None):
         return named
     status = next((name for name in free if _STATUS.search(name)), None)
@@ -348,10 +327,12 @@ _FEWEST_UNKNOWN = 5
 def stage_name(column: str) -> str:
     """The stage that a column of dates is about.
 
-    >>> stage_name("Became a Marketing Qualified Lead Date"), stage_name("won_at")
-    ('Marketing Qualified Lead', 'won')
+    >>> stage_name("Became a Marketing Qualified Lead Date"), stage_name("won_at"), stage_name("Ganho em")
+    ('Marketing Qualified Lead', 'won', 'Ganho')
+    >>> stage_name("Deal - Datum des verlorenen Deals"), stage_name("Affaire - Date de perte")
+    ('verlorenen Deals', 'perte')
     """
-    return _SUFFIX.sub("", _PREFIX.sub("", column)) or column
+    return _SUFFIX.sub("", _PREFIX.sub("", bare_heading(column))) or column
 
 
 def _own_transitions(leads: FileProfile, key: str, created: str) -> tuple[list[DraftBlock], list[str]]:
@@ -361,7 +342,7 @@ def _own_transitions(leads: FileProfile, key: str, created: str) -> tuple[list[D
     used = {block.keys["columns"]["occurred_at"] for block in blocks}
     wide: dict[str, str] = {}
     for name in (n for n in dates if n not in used):
-        why = _no_stage_date(leads, name, created)
+        why = _no_stage_date(leads, name, created) or _repetition(leads, name, dates)
         if why is None:
             wide[name] = stage_name(name)
         else:
@@ -423,8 +404,10 @@ def _are_ends(values: Sequence[str]) -> bool:
 
 
 def _own_status(leads: FileProfile) -> str | None:
+    """The column of the stage of today: of several the one that says which leads were won and which lost."""
     words = [n for n in leads.low_cardinality if leads.role(n) == "category"]
-    return next((n for pattern in (_STAGE, _STATUS) for n in words if pattern.search(n)), None)
+    named = [n for pattern in (_STAGE, _STATUS) for n in words if pattern.search(n)]
+    return next((n for n in named if holds_both_ends(_values(leads, n))), next(iter(named), None))
 
 
 def _values(leads: FileProfile, status: str) -> list[str]:
@@ -454,6 +437,23 @@ def _status_block(
     )
     block.says = [why]
     return block
+
+
+def _repetition(leads: FileProfile, name: str, dates: Sequence[str]) -> str | None:
+    """Why a date is that of no stage of its own: in every row it is one of two others, as a day of closing is."""
+    days = {n: parse_known_times(leads.frame[n], leads.dates[n]) // DAY for n in dates}
+    own, filled = days.pop(name), leads.frame[name].count()
+    same = {n: (own == other).fill_null(value=False) for n, other in days.items()}
+    parts = [
+        n for n, is_same in same.items() if 0 < is_same.sum() < filled and leads.frame[n].count() < filled
+    ]
+    repeated = pl.DataFrame([same[n].alias(n) for n in parts])
+    if (
+        len(parts) < len({"won", "lost"})
+        or repeated.select(pl.any_horizontal(pl.all()).sum()).item() < _SAME * filled
+    ):
+        return None
+    return f"its days are those of {_named(parts)}"
 
 
 def _no_stage_date(leads: FileProfile, name: str, created: str) -> str | None:

@@ -5,27 +5,15 @@ from __future__ import annotations
 import re
 
 from features.ingest.availability import looks_post_outcome
+from features.word_lists import bare_heading, late_fact_pattern
 
 _SYNC = re.compile(
     r"^_?(fivetran|dlt|airbyte|sdc|ab|stitch|hevo|rivery|etl|dw|dbt|meltano)_"
     r"|system_?mod_?stamp|(^|_)(synced|sync(hronised|hronized)?|loaded|ingested|extracted|batched|row_?version)(_?at|_?on|$)"
-    r"|^(version|row)_?(number|stamp)$|__hevo",
+    r"|^(version|row)_?(number|stamp)$|__hevo|^uuid_ts$",
     re.IGNORECASE,
 )
-_STATE = re.compile(
-    r"(^|[_\s-])(is|was|ist|hat)?[_\s-]?(converted|convertida?|konvertiert)([_\s-]|$)|^isconverted$",
-    re.IGNORECASE,
-)
-_STAGE = re.compile(
-    r"(^|[_\s-]|lead|contact|kontakt|deal|lifecycle|sub)(stage|status|statuscode|statecode|phase|state[_\s-]?code|lifecycle)"
-    r"(id|[_\s-]|$)|lifecycle|probabilit|wahrscheinlichkeit|forecast",
-    re.IGNORECASE,
-)
-_OWNER = re.compile(
-    r"owner|besitzer|inhaber|zuständig|betreuer|assigned|assignee|propietari|propriétaire|responsab|sales[_\s-]?rep"
-    r"|(^|[_\s-])(user|team)_?id$|verantwortlich",
-    re.IGNORECASE,
-)
+# Two words that need not stand side by side; single ones are in vocabulary/late_facts.toml.
 _DEAL = re.compile(
     r"(deal|opportunit|abschluss|auftrag|won|closed?|expected|recurring|prorated|quote|angebot)[\w\s-]*"
     r"(amount|value|revenue|betrag|wert|umsatz|volumen|count|number|anzahl)"
@@ -33,16 +21,14 @@ _DEAL = re.compile(
     r"|^(deal_?)?(amount|value|betrag|auftragswert)$",
     re.IGNORECASE,
 )
-_NOTES = re.compile(
-    r"(^|[_\s-])(internal[_\s-]?)?(notes?|notizen?|comments?|kommentare?|bemerkung(en)?|anmerkung(en)?|remarks?"
-    r"|description|beschreibung)([_\s-]?(text|body|intern|__c))?$",
-    re.IGNORECASE,
-)
-_CHANGED = re.compile(
-    r"modif|updat|chang|geändert|letzte|recent|latest|last(?!\s*_?-?name)|viewed|touched|next[_\s-]|nächste",
-    re.IGNORECASE,
-)
 _PERSON = re.compile(r"^(last|first|full|middle)[_\s-]*name$|^(nach|vor)name$|^name$", re.IGNORECASE)
+_OF_ACCOUNTS_TOO = (
+    ("owner", "sales was given the lead"),
+    ("deal", "it comes with the outcome"),
+    ("activities", "it is counted on after the outcome"),
+    ("notes", "people write into it at any time, names of persons too"),
+)
+_OF_LEADS = (("converted", "it says the outcome itself"), ("stage", "the stage of today"), *_OF_ACCOUNTS_TOO)
 
 
 def is_sync_stamp(column: str) -> bool:
@@ -57,10 +43,19 @@ def is_sync_stamp(column: str) -> bool:
 def is_overwritten(column: str) -> bool:
     """Whether the name of a date says that it is overwritten again and again, as the last activity is.
 
-    >>> [is_overwritten(name) for name in ("last_activity_date", "LastModifiedDate", "Last Name")]
+    >>> [is_overwritten(name) for name in ("last_activity_date", "Deal - Atualizado em", "Last Name")]
     [True, True, False]
     """
-    return not _PERSON.search(column) and _CHANGED.search(column) is not None
+    return not _PERSON.search(bare_heading(column)) and late_fact_pattern("overwritten").search(column)
+
+
+def is_owner(column: str) -> bool:
+    """Whether the name of a column says that it holds who works on a lead.
+
+    >>> [is_owner(name) for name in ("Activity Owner", "Zuständig", "Activity Type")]
+    [True, True, False]
+    """
+    return late_fact_pattern("owner").search(column)
 
 
 def late_reason(column: str, *, is_account: bool = False) -> str | None:
@@ -70,18 +65,16 @@ def late_reason(column: str, *, is_account: bool = False) -> str | None:
     ('it says the outcome itself', 'sales was given the lead', None)
     >>> late_reason("Notes"), late_reason("Message")
     ('people write into it at any time, names of persons too', None)
+    >>> late_reason("Negócio - Valor"), late_reason("Deal - Anzahl der Mitarbeiter")
+    ('it comes with the outcome', None)
     """
-    if _PERSON.search(column):
+    bare = bare_heading(column)
+    if _PERSON.search(bare):
         return None
     if is_sync_stamp(column):
         return "the tool that copied the table wrote it"
-    reasons = ((_STATE, "it says the outcome itself"), (_STAGE, "the stage of today"))
-    further = (
-        (_OWNER, "sales was given the lead"),
-        (_DEAL, "it comes with the outcome"),
-        (_NOTES, "people write into it at any time, names of persons too"),
-    )
-    for pattern, why in further if is_account else (*reasons, *further):
-        if pattern.search(column):
+    for concept, why in _OF_ACCOUNTS_TOO if is_account else _OF_LEADS:
+        pattern = late_fact_pattern(concept)
+        if pattern.search(bare) or (concept == "deal" and _DEAL.search(bare)):
             return why
     return "its name speaks of the end" if looks_post_outcome(column) or is_overwritten(column) else None

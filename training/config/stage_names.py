@@ -32,3 +32,12 @@ def find_success(stages: Sequence[str]) -> str | None:
     won = [stage for stage in stages if is_success(stage)]
     last = won if len(won) == 1 else [stage for stage in won if _FINAL.search(stage)]
     return last[0] if len(last) == 1 else None
+
+
+def holds_both_ends(values: Sequence[str]) -> bool:
+    """Whether a success and a failure are among some values, as among the stages of today.
+
+    >>> holds_both_ends(["Aberto", "Ganho", "Perdido"]), holds_both_ends(["Bahia", "Ceará"])
+    (True, False)
+    """
+    return any(map(is_success, values)) and any(map(LOST.search, values))
