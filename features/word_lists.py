@@ -101,10 +101,10 @@ def stage_pattern(concept: str) -> HeadingPattern:
 
 @cache
 def late_fact_pattern(concept: str) -> HeadingPattern:
-    """The headings of columns that the outcome fills: ``concept`` is a table of ``vocabulary/late_facts.toml``.
+    """The headings of columns that the outcome fills; from a table of ``vocabulary/late_facts.toml``.
 
-    >>> [late_fact_pattern("owner").search(name) for name in ("LeadOwner", "Zuständig", "Proprietário", "Ort")]
-    [True, True, True, False]
+    >>> [late_fact_pattern("owner").search(name) for name in ("LeadOwner", "Zuständig", "Ort")]
+    [True, True, False]
     """
     return _pattern_of(_all_words(read_vocabulary("late_facts")[concept]))
 

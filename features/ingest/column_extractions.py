@@ -21,7 +21,13 @@ from features.extraction import (
     split_choices,
     split_words,
 )
-from features.ingest.column_roles import CHOICE_MARKS, ColumnRole, has_several_choices, is_like_numbers
+from features.ingest.column_roles import (
+    CHOICE_MARKS,
+    ColumnRole,
+    has_several_choices,
+    holds_documents,
+    is_like_numbers,
+)
 from features.ingest.personal_columns import is_personal
 from features.messages import Message
 from features.word_lists import read_vocabulary
@@ -45,8 +51,6 @@ _HEADED_SHARE, _TITLE_SHARE, _FEWEST_TITLES = 0.3, 0.6, 10
 _FEWEST_CELLS, _MOST_FLAGS = 5, 40
 _WORDS_A_CELL, _DISTINCT_SHARE = 5.0, 0.5
 _LIST = r"^(\[.*\]|\{.*\})$"
-# A JSON object has names before its values; the braces of an array of PostgreSQL have none.
-_OBJECT = r'^\{\s*("(\\.|[^"\\])*"\s*:.*)?\}$'
 _TITLE_HEADING = re.compile(
     r"(^|[\W_])(job|title|titel|jobtitel|position|funktion|function|stelle|stellenbezeichnung"
     r"|berufsbezeichnung|beruf|occupation|role|rolle)([\W_]|$)|jobtitle",
@@ -155,7 +159,7 @@ def _infer_extracted(column: pl.Series, role: ColumnRole) -> Extracted:
         return "none"
     if _is_time_of_day(known):
         return "time"
-    return "none" if role.role not in _USED or _is_object(known) else _infer_from_words(known, role)
+    return "none" if role.role not in _USED or holds_documents(known) else _infer_from_words(known, role)
 
 
 def _infer_from_words(known: pl.Series, role: ColumnRole) -> Extracted:
@@ -194,15 +198,9 @@ def _is_list(known: pl.Series) -> bool:
     return float(known.str.contains(_LIST).mean() or 0.0) >= _LIST_SHARE  # type: ignore[arg-type]
 
 
-def _is_object(known: pl.Series) -> bool:
-    """Whether cells hold JSON objects; ``column.name`` reads a value of them."""
-    filled = known.filter(known != "{}")
-    return not filled.is_empty() and float(filled.str.contains(_OBJECT).mean() or 0.0) >= _LIST_SHARE  # type: ignore[arg-type]
-
-
 def _is_title(name: str, known: pl.Series) -> bool:
     titles = known.unique()
-    if len(titles) < _FEWEST_TITLES:
+    if len(titles) < _FEWEST_TITLES or titles.str.contains("://", literal=True).any():
         return False
     ranks, departments = (
         _share(known, ColumnExtraction(name, part, _title_lexicon(part)))

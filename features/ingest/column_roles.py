@@ -151,6 +151,8 @@ def _classify(known: pl.Series, distinct: int, decimal: Decimal, table: NumberMa
         return "empty", Message("columns.no_value")
     if known.dtype != pl.String:
         return _typed_role(known, distinct)
+    if holds_documents(known):
+        return "text", Message("columns.documents", column=known.name)
     return _text_role(known, distinct, decimal, table)
 
 
@@ -179,6 +181,22 @@ def _text_role(known: pl.Series, distinct: int, decimal: Decimal, table: NumberM
         if choices
         else _word_role(known, distinct, DOUBTFUL if doubt else _word_reason(known, share))
     )
+
+
+def holds_documents(known: pl.Series) -> bool:
+    """Whether cells are JSON objects, or lists of such, which ``column.name`` reads values of.
+
+    >>> holds_documents(pl.Series(['{"plan": "pro"}', "{}"])), holds_documents(pl.Series(['["Web", "Fair"]']))
+    (True, False)
+    """
+    filled = known.filter(~known.is_in(_NO_DOCUMENT))
+    return not filled.is_empty() and float(filled.str.contains(_DOCUMENT).mean() or 0.0) >= _DOCUMENT_SHARE  # type: ignore[arg-type]
+
+
+# The braces of an array of PostgreSQL have no names before the values.
+_NAMED_VALUES = r'\{\s*"(\\.|[^"\\])*"\s*:(?s:.*)\}'
+_DOCUMENT = rf"^\s*({_NAMED_VALUES}|\[\s*{_NAMED_VALUES}\s*\])\s*$"
+_NO_DOCUMENT, _DOCUMENT_SHARE = ("{}", "[]"), 0.9
 
 
 def _number_reason(share: float, words: pl.Series, table_mark: str, *, is_custom: bool) -> Message:

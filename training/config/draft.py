@@ -134,9 +134,10 @@ def _draft_one_table(profile: FileProfile, folder: Path) -> ConfigDraft:
     """The draft of one table: a flat export if it holds an outcome, else a history by its dates of stages."""
     if profile.path is None:
         return _infer([profile], folder)
-    if profile.outcome is not None:
+    if profile.outcome is not None and not profile.dates_outcome(profile.outcome):
         return _draft_flat(profile, profile.outcome)
-    if (stages := profile.stage_outcomes or profile.checkbox_outcome) is not None:
+    stages = None if profile.outcome is not None else profile.stage_outcomes or profile.checkbox_outcome
+    if stages is not None:
         return _draft_flat(profile, stages.column, stages)
     if not profile.keys or len(profile.dates) < len({"created", "won"}):
         raise SourceError(_no_outcome_message(profile))

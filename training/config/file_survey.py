@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from features.ingest.column_roles import DATE_SHARE, infer_role
@@ -19,6 +18,7 @@ from features.number_marks import find_table_marks
 from features.parsing import strip_missing
 from features.word_lists import bare_heading, heading_pattern
 from training.config.late_facts import is_overwritten, is_sync_stamp, late_reason
+from training.config.outcome_columns import OWN_AUC, auc_reason, own_auc
 from training.config.stage_names import LOST, find_success
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _OUTCOME = (heading_pattern("outcome"), heading_pattern("stage", "status"))
 """The names of outcome columns, and of columns that may hold one among others."""
 _AFTER, _STAGE_CHANGE = map(heading_pattern, ("after_creation", "stage_change"))
 _STAGES = (heading_pattern("stage"), heading_pattern("status"))
-_OWN_AUC = 0.9
 _FEW = 30
 _IN_ORDER = 0.95
 
@@ -137,6 +136,14 @@ class FileProfile:
         filled = (self.frame[name].is_not_null() for name in self.dates)
         return any((is_filled == is_closed).mean() >= _IN_ORDER for is_filled in filled)  # type: ignore[operator]
 
+    def dates_outcome(self, label: str) -> bool:
+        """Whether a date of its own is filled for just the leads with a success: that makes a history."""
+        won = parse_outcome(self.frame[label])
+        dates = [name for name in self.dates if not is_overwritten(name)]
+        filled = (self.frame[name].is_not_null() for name in dates)
+        is_dated = any((is_filled == (won == 1)).mean() >= _IN_ORDER for is_filled in filled)  # type: ignore[operator]
+        return is_dated and bool(self.keys) and len(dates) >= len({"created", "won"})
+
     @property
     def two_valued(self) -> list[str]:
         """The columns with two values, in words: one of them may be an outcome under another name."""
@@ -177,12 +184,8 @@ class FileProfile:
         if label is None:
             return by_name
         won = parse_outcome(self.frame[label], *((stages.won, stages.lost) if stages else ()))
-        aucs = {name: _own_auc(self.frame[name], won) for name in names}
-        by_auc = {
-            name: f"it alone tells the outcome (ROC AUC {auc:.2f})"
-            for name, auc in aucs.items()
-            if auc > _OWN_AUC
-        }
+        aucs = {name: own_auc(self.frame[name], won) for name in names}
+        by_auc = {name: auc_reason(auc) for name, auc in aucs.items() if auc > OWN_AUC}
         return by_name | by_auc
 
 
@@ -247,19 +250,3 @@ def _is_sorted(column: pl.Series) -> bool:
 
 def _is_months(column: pl.Series) -> bool:
     return column.dtype == pl.String and column.count() > 0 and parse_months(column).count() == column.count()
-
-
-def _own_auc(column: pl.Series, label: pl.Series) -> float:
-    """ROC AUC of the outcome's mean per value: how far one column alone tells the outcome, in sample."""
-    frame = pl.DataFrame({"value": column, "label": label}).drop_nulls("label")
-    if frame["value"].n_unique() > max(_FEW, frame.height // 20):
-        return 0.5
-    rows = (
-        frame.group_by("value")
-        .agg(won=pl.col("label").sum(), all=pl.len())
-        .with_columns(lost=pl.col("all") - pl.col("won"))
-    )
-    sorted_rows = rows.sort(pl.col("won") / pl.col("all"))
-    won, lost = (sorted_rows[name].cast(pl.Float64).to_numpy() for name in ("won", "lost"))
-    below = np.concatenate([[0.0], np.cumsum(lost)[:-1]])
-    return float((won * (below + lost / 2)).sum() / max(won.sum() * lost.sum(), 1.0))

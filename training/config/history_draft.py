@@ -26,6 +26,7 @@ from features.ingest.touchpoint_kinds import suggest_kinds
 from features.parsing import parse_categories, strip_missing
 from training.config.horizon_draft import UNKNOWN_DAYS, ConversionTiming, choose_timing
 from training.config.late_facts import late_reason
+from training.config.outcome_columns import find_outcome_columns
 from training.config.recipe import BlockResolver, FunnelRecipe, matching_columns
 from training.config.source_tables import count_values
 from training.config.stage_names import LOST, REOPENED, is_success
@@ -104,6 +105,7 @@ class ReadDraft:
         start: The first day of snapshots, where outcomes were not kept from the beginning; else None.
         begun: The first day with leads, in epoch seconds.
         timing: How long conversions take.
+        by_outcome: The columns of leads that the outcome itself fills or decides, each with the reason.
     """
 
     draft: HistoryDraft
@@ -113,11 +115,14 @@ class ReadDraft:
     start: int | None
     begun: int | None
     timing: ConversionTiming = field(default_factory=ConversionTiming)
+    by_outcome: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def late(self) -> dict[str, str]:
         """The columns of leads and accounts that are late facts, each with the reason."""
-        return {role.column: why for role in self.reading.roles if (why := _late(role, self.draft))}
+        reasons = {role.column: _late(role, self.draft) for role in self.reading.roles}
+        reasons = {column: why or self.by_outcome.get(column) for column, why in reasons.items()}
+        return {column: why for column, why in reasons.items() if why}
 
     @property
     def roles(self) -> tuple[ColumnRole, ...]:
@@ -176,7 +181,15 @@ def read_draft(draft: HistoryDraft, folder: Path) -> ReadDraft:
         _start(begun, moves["occurred_at"].min()),  # type: ignore[arg-type]
         begun,  # type: ignore[arg-type]
         choose_timing(leads, moves, reading.history.observed_until, funnel.target, funnel.closed),
+        find_outcome_columns(_plain_columns(reading), moves, funnel.target, funnel.closed),
     )
+
+
+def _plain_columns(reading: IngestResult) -> pl.DataFrame:
+    """The leads with the columns that a model would see as they are in the table of leads."""
+    leads = reading.history.leads
+    own = [role.column for role in reading.roles if role.used and role.extraction is None]
+    return leads.select("lead_id", *(name for name in own if name in leads.columns))
 
 
 def _start(created: int | None, known: int | None) -> int | None:

@@ -1,7 +1,7 @@
 """Which table is that of leads, and by which columns the others refer to it.
 
-Values alone tell it only where ids are unlike all else. Whole numbers are not: counts, codes and the rows of any
-other table are among the ids from 1 to n. Of these the name of the column must say what it refers to.
+Values alone tell it only where ids are unlike all else. Whole numbers are not: counts, codes and the rows of
+any other table are among the ids from 1 to n. Of these the name of the column must say what it refers to.
 """
 
 from __future__ import annotations

@@ -299,3 +299,100 @@ def test_of_many_unknown_tables_some_are_to_be_named(drafted, tmp_path):
     assert tomllib.loads(draft.text)["leads"]["table"] == "prospects"
     with pytest.raises(SourceError, match=r"there is no table 'prospect'; did you mean 'prospects'"):
         draft_configs([tmp_path / "crm.duckdb"], tmp_path, ("prospect",))
+
+
+def numbered(rows, key="id"):
+    """Rows numbered from 1 on, as a database numbers those of every table."""
+    return [{key: i, **row} for i, row in enumerate(rows, 1)]
+
+
+def by_number(rows):
+    """Events whose leads are called by their number in the table of leads."""
+    return [{**row, "prospect_id": int(row["prospect_id"][1:]) + 1} for row in rows]
+
+
+def test_rows_of_two_tables_are_not_joined_by_their_running_numbers(drafted):
+    leads = numbered([{k: v for k, v in row.items() if k != "prospect_id"} for row in prospects()])
+    events = numbered({"score": 1 + i % 9, "seen": 1} | row for i, row in enumerate(by_number(visits())))
+    users = numbered({"name": name, "hired": day(-500)} for name in "ABC")
+    draft = drafted(prospects=leads, visits=events[:90], users=users)
+    assert draft["leads"]["file"] == "prospects.csv"
+    assert [each["columns"]["lead_id"] for each in draft["touchpoints"]] == ["prospect_id"]
+    assert "users.csv" not in str(draft)
+
+
+def test_counts_and_codes_are_no_ids_of_leads(drafted, tmp_path):
+    leads = numbered([{k: v for k, v in row.items() if k != "prospect_id"} for row in prospects()])
+    plans = [{"plan": f"X{i}", "since": day(i), "seats": 1 + i % 50, "step": "ab"[i % 2]} for i in range(80)]
+    drafted(prospects=leads, visits=numbered(by_number(visits()), "no"), plans=plans)
+    assert "plans.csv is left out: none of its columns holds ids of prospects.csv" in comments(tmp_path)
+
+
+def test_a_table_that_says_only_when_a_row_was_changed_dates_nothing(drafted, tmp_path):
+    links = [{"prospect_id": f"P{i:04d}", "deal": f"D{i}", "updated_at": day(400)} for i in range(0, 120, 3)]
+    draft = drafted(prospects=prospects(), visits=visits(), opportunity_prospect=links)
+    assert "opportunity_prospect" not in str(draft["transitions"])
+    assert "it says when a row was changed last ('updated_at')" in comments(tmp_path)
+
+
+def test_whoever_did_something_is_not_what_was_done(drafted):
+    events = [{"Activity Owner": "AB"[i % 2]} | row for i, row in enumerate(visits())]
+    (touches,) = drafted(prospects=prospects(), visits=events)["touchpoints"]
+    assert touches["columns"]["kind"] == "activity_type"
+
+
+def test_users_and_campaigns_are_no_companies(drafted, tmp_path):
+    rows = prospects(campaign_id=lambda i, _: f"C{i % 4}", created_by=lambda i, _: f"U{i % 3}")
+    tables = {
+        "campaigns": [{"id": f"C{i}", "cost": i} for i in range(4)],
+        "users": [{"id": f"U{i}", "mail": f"u{i}"} for i in range(3)],
+    }
+    draft = drafted(prospects=rows, visits=visits(), **tables)
+    assert "accounts" not in draft
+    assert "campaigns.csv says more of 'campaign_id'; to use it, join it" in comments(tmp_path)
+
+
+def test_leads_that_a_flag_calls_deleted_are_left_out(drafted, tmp_path):
+    draft = drafted(prospects=prospects(is_deleted=lambda i, _: str(i % 10 == 0).lower()), visits=visits())
+    assert draft["leads"]["deleted"] == "is_deleted"
+    data = read_dataset(load_config(tmp_path / "leadloop.toml"), tmp_path)
+    assert data.history.leads.height == 108
+
+
+def test_a_column_that_is_filled_for_winners_alone_is_a_late_fact_whatever_its_name(drafted, tmp_path):
+    rows = prospects(
+        colour=lambda i, won: "red" if won else ("blue" if i % 9 else "red"),
+        parcel=lambda i, won: i + 0.5 if won else None,
+        shoe=lambda i, _: i % 7 if i % 2 else None,
+    )
+    exclude = drafted(prospects=rows, visits=visits())["attributes"]["exclude"]
+    assert {"colour", "parcel"} <= set(exclude)
+    assert "shoe" not in exclude
+    assert "parcel\",   # it is filled for just the leads that entered 'Won'" in (
+        tmp_path / "leadloop.toml"
+    ).read_text(encoding="utf-8")
+
+
+def test_of_two_stages_of_today_the_one_with_both_ends_counts(drafted):
+    rows = [{"phase": "Offer" if row["won_on"] else "Call"} | row for row in prospects()]
+    for i, row in enumerate(rows):
+        row["state_of_affairs_status"] = "Won" if row["won_on"] else ("Open", "Lost")[i % 2]
+    (moves,) = drafted(prospects=rows, visits=visits())["transitions"]
+    assert moves["where"] == {"state_of_affairs_status": "Won"}
+
+
+def test_one_file_whose_outcome_has_a_day_of_its_own_is_a_history(drafted):
+    rows = [
+        {
+            "id": f"P{i}",
+            "created": day(i),
+            "converted": won,
+            "converted_on": day(i + 5) if won == "yes" else None,
+        }
+        | {"branch": "AB"[i % 2]}
+        for i, won in enumerate(["yes", "no", "no"] * 40)
+    ]
+    draft = drafted(people=rows)
+    assert draft["transitions"][0]["stages"] == {"converted_on": "converted"}
+    bare = [{k: v for k, v in row.items() if k != "converted_on"} for row in rows]
+    assert drafted(people=bare)["flat"]["label"] == "converted"

@@ -1,0 +1,196 @@
+"""Drafts the events of a table that leads are named in: entries into stages, or touchpoints."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from features.catalogue import KINDS
+from features.history import TOUCHPOINT_SCHEMA
+from features.ingest.touchpoint_kinds import suggest_kinds
+from features.word_lists import cell_words, fold_word, heading_pattern, match_headings, stage_pattern
+from training.config.file_survey import find_creation_date
+from training.config.inferred_stages import own_transitions, stage_name
+from training.config.late_facts import is_overwritten, is_owner
+from training.config.recipe import DraftBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.config.file_survey import FileProfile
+
+_STAGE, _STATUS, _KIND, _ID = map(heading_pattern, ("stage", "status", "kind", "id"))
+_FURTHER = ("channel", "campaign", "offer")
+_STAGE_DATE = stage_pattern("date")
+_FIELD = re.compile(
+    r"^(field|property|attribute|feld|primary_?attribute)_?(name|label|key|value)?$|^name$", re.IGNORECASE
+)
+_NEW_VALUE = re.compile(r"^(new|after|post|neuer)_?(value|wert)(_?string|_?text)?$|^value$", re.IGNORECASE)
+_BEFORE = re.compile(
+    r"(^|[_\s])(old|previous|prev|prior|from|before|alt|alte|alter|vorher\w*|ancien\w*|anterior)([_\s]|$)",
+    re.IGNORECASE,
+)
+_OF_EVENTS = re.compile(r"^(activit(y|ies)|events?)_|_(activit(y|ies)|events?|log)$", re.IGNORECASE)
+_MOST, _FEWEST_UNKNOWN = 0.5, 5
+
+
+@dataclass(frozen=True)
+class _Audit:
+    """A table of changes of all fields: the column of the field, its value for stages, and the new value."""
+
+    field: str
+    value: str
+    new: str
+
+
+def _find_audit(profile: FileProfile) -> _Audit | None:
+    columns = profile.frame.columns
+    field = next((c for c in columns if _FIELD.search(c) and c in profile.low_cardinality), None)
+    new = next((c for c in columns if _NEW_VALUE.search(c) and c != field), None)
+    if field is None or new is None:
+        return None
+    values = [str(v) for v in profile.frame[field].drop_nulls().unique().sort()]
+    stages = [v for pattern in (_STAGE, _STATUS) for v in values if pattern.search(v)]
+    return _Audit(field, stages[0], new) if stages else None
+
+
+def draft_events(leads: FileProfile, other: FileProfile, lead: str) -> tuple[list[DraftBlock], list[str]]:
+    """The events that a further table holds, and remarks on what it does not."""
+    if all(map(is_overwritten, other.dates)):
+        when = ", ".join(map(repr, other.dates))
+        remark = (
+            f"{other.name} is left out: it says when a row was changed last ({when}), not when it came to be"
+        )
+        return [], [remark]
+    if not _has_stages_of_today(leads, other, lead):
+        return [_event_block(leads, other, lead)], []
+    created = find_creation_date((n for n in other.dates if not is_overwritten(n)), other)
+    blocks, remarks = own_transitions(other, lead, created or "")
+    if blocks and (also := _also(leads, other, lead)):
+        for block in blocks:
+            block.keys["also"] = {"leads": also}
+    return blocks, remarks
+
+
+def _words_and_kinds(other: FileProfile, lead: str) -> tuple[list[str], list[str]]:
+    """The columns of words of a table of events, and those of them that look like kinds of touchpoint."""
+    free = [name for name in other.low_cardinality if name != lead and other.role(name) == "category"]
+    words = [name for name in free if not is_owner(name)]
+    named = match_headings(words, ["kind"]).values()
+    kinds = [name for name in words if _KIND.search(name) and not _STATUS.search(name) and name not in named]
+    return words, [*named, *kinds]
+
+
+def _has_stages_of_today(leads: FileProfile, other: FileProfile, lead: str) -> bool:
+    """Whether a table has a row a lead, or a deal, with the stage of today and several dates: no history."""
+    ids = other.frame[lead].drop_nulls()
+    is_row_a_lead = len(ids) <= _ROWS_A_LEAD * max(ids.n_unique(), 1)
+    has_stages = _stage_column(leads, other, *_words_and_kinds(other, lead)) is not None
+    return is_row_a_lead and has_stages and len(other.dates) > 1
+
+
+_ROWS_A_LEAD = 1.1
+
+
+def _event_block(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
+    """The events of a table with a row an event: entries into stages or touchpoints."""
+    occurred = find_creation_date((n for n in other.dates if not is_overwritten(n)), other) or ""
+    keys: dict[str, Any] = {"columns": {"lead_id": lead, "occurred_at": occurred}}
+    says: list[str] = []
+    if also := _also(leads, other, lead):
+        keys["also"] = {"leads": also}
+        says.append(f"Ids of {lead!r} that are no lead's own are looked for in {also!r} of the leads.")
+    block = DraftBlock("transitions", other.table, keys)
+    block.says = says
+    words, kinds = _words_and_kinds(other, lead)
+    stage = _stage_column(leads, other, words, kinds)
+    if audit := _find_audit(other):
+        keys["where"] = {audit.field: audit.value}
+        keys["columns"]["stage"] = audit.new
+        block.says.append("One table holds the changes of all fields; only those of the stage are meant.")
+    elif stage is not None:
+        keys["columns"]["stage"] = stage
+    elif lead in other.keys and (name := _stage_of(other, occurred)):
+        keys["constants"] = {"stage": name}
+        block.says.append("A row says when a lead got there; no date, not yet.")
+    else:
+        _make_touchpoints(block, other, words, kinds)
+    block.unsure += [
+        f"occurred_at could also be {name!r}"
+        for name in other.dates
+        if name != occurred and not is_overwritten(name)
+    ]
+    return block
+
+
+def _stage_of(other: FileProfile, occurred: str) -> str | None:
+    """The stage that a table with one date a lead is about, by the name of the date or of the table."""
+    names = (occurred, other.table.stem)
+    return next((stage_name(name) for name in names if _STAGE_DATE.search(name)), None)
+
+
+def _make_touchpoints(block: DraftBlock, other: FileProfile, words: list[str], kinds: list[str]) -> None:
+    block.section = "touchpoints"
+    free = [name for name in words if not (_is_id(name) or _STATUS.search(name) or _STAGE.search(name))]
+    named = [name for name in kinds if not _is_id(name)]
+    stem = other.table.stem
+    known = suggest_kinds([_OF_EVENTS.sub("", stem)]) or ({stem: stem} if stem in KINDS else {})
+    candidates = [*named, *(name for name in free if name not in kinds and not known)]
+    if not candidates:
+        block.keys["constants"] = {"kind": next(iter(known.values()), stem)}
+        return
+    columns = block.keys["columns"]
+    columns["kind"] = candidates[0]
+    free = [name for name in other.frame.columns if name not in columns.values()]
+    columns.update((key, name) for key, name in match_headings(free, _FURTHER).items() if key != name)
+    block.unsure += [
+        f"kind could also be {name!r}"
+        for name in candidates[1:]
+        if name not in {*TOUCHPOINT_SCHEMA, *columns.values()}
+    ]
+
+
+def _is_id(name: str) -> bool:
+    return _ID.search(name)
+
+
+def _stage_column(
+    leads: FileProfile, other: FileProfile, words: Sequence[str], kinds: Sequence[str]
+) -> str | None:
+    """The column of a table of events that holds stages of leads; statuses of tasks are none."""
+    free = [name for name in words if name not in TOUCHPOINT_SCHEMA and not _BEFORE.search(name)]
+    free.sort(key=_is_id)  # a label says more than its id
+    if named := next((name for name in free if _STAGE.search(name)), None):
+        return named
+    status = next((name for name in free if _STATUS.search(name)), None)
+    if status is None:
+        return None
+    values = {str(v).casefold() for v in other.frame[status].drop_nulls().unique()}
+    own = next((n for n in leads.low_cardinality if _STATUS.search(n) or _STAGE.search(n)), None)
+    of_leads = (
+        {str(v).casefold() for v in leads.frame[own].drop_nulls().unique()} if own is not None else set()
+    )
+    if len(values & of_leads) > len(values) / 2:
+        return status
+    tasks = all(
+        set(re.findall(r"\w+", fold_word(v))) <= cell_words("outcomes", "task_status") for v in values
+    )
+    return None if kinds or tasks else status
+
+
+def _also(leads: FileProfile, other: FileProfile, lead: str) -> str | None:
+    """The column of leads that holds most of the ids of events that are no lead's own."""
+    key = next(iter(leads.keys))
+    ids = other.frame[lead].cast(pl.String).drop_nulls().unique()
+    unknown = ids.filter(~ids.is_in(leads.frame[key].cast(pl.String).implode()))
+    if len(unknown) < _FEWEST_UNKNOWN:
+        return None
+    for name in leads.frame.columns:
+        if name != key and re.search(r"id$", name, re.IGNORECASE):
+            own = leads.frame[name].cast(pl.String).drop_nulls()
+            if float(unknown.is_in(own.implode()).mean() or 0) > _MOST:  # type: ignore[arg-type]
+                return name
+    return None
