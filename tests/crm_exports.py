@@ -1,7 +1,7 @@
 """The history of ``crm_company`` in exports and tables of products that no recipe knows.
 
-The headings of Pipedrive's exports are those that people's scripts for real files name; the columns of Marketo
-are those of Fivetran's own models, and those of Close its API's, with the stamps of Airbyte.
+The headings of Pipedrive's exports are those that people's scripts for real files name; the columns of
+Marketo are those of Fivetran's own models, and those of Close its API's, with the stamps of Airbyte.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _add_activity(tables: dict[str, Any], table: str, lead: int, at: Any, **cell
     rows = tables.setdefault(table, [])
     number = sum(map(len, tables.values()))
     rows.append(
-        {"id": number, "activity_date": at, "activity_type_id": 10, "campaign_id": 1 + number % 3, "lead_id": lead}
+        {"id": number, "activity_date": at, "activity_type_id": 9, "campaign_id": number % 3, "lead_id": lead}
         | cells
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ could also be otherwise stands as a comment beside the line.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from features.ingest.near_misses import find_near_misses
 from features.ingest.quarantine import SourceError
 from features.messages import Message
 from features.word_lists import heading_pattern, match_headings, stage_pattern
+from training.config.document_columns import document_attributes
 from training.config.file_survey import find_creation_date
 from training.config.history_draft import HistoryDraft
 from training.config.inferred_events import draft_events
@@ -26,7 +27,7 @@ from training.config.table_links import find_join_key, find_leads_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training.config.file_survey import FileProfile
+from training.config.file_survey import FileProfile
 
 _STAGE_DATE = stage_pattern("date")
 _BIRTH = re.compile(r"birth|geburt|naissance|nacimiento|founded|gegründet", re.IGNORECASE)
@@ -77,7 +78,9 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
     account = {"account_id": accounts[0][2]} if accounts else {}
     columns = {"lead_id": key, "created_at": created} | account
     deleted = next((name for name in leads.low_cardinality if _DELETED.search(name)), None)
-    keys = {"columns": columns} | ({} if deleted is None else {"deleted": deleted})
+    keys: dict[str, Any] = {"columns": columns} | ({} if deleted is None else {"deleted": deleted})
+    if attributes := document_attributes(leads):
+        keys["attributes"] = attributes
     block = DraftBlock("leads", leads.table, keys)
     block.unsure = _other_creation_dates(leads, created)
     companies = [

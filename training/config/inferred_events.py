@@ -10,6 +10,7 @@ import polars as pl
 
 from features.catalogue import KINDS
 from features.history import TOUCHPOINT_SCHEMA
+from features.ingest.quarantine import MAX_SHARE
 from features.ingest.touchpoint_kinds import suggest_kinds
 from features.word_lists import cell_words, fold_word, heading_pattern, match_headings, stage_pattern
 from training.config.file_survey import find_creation_date
@@ -103,6 +104,9 @@ def _event_block(leads: FileProfile, other: FileProfile, lead: str) -> DraftBloc
     if also := _also(leads, other, lead):
         keys["also"] = {"leads": also}
         says.append(f"Ids of {lead!r} that are no lead's own are looked for in {also!r} of the leads.")
+    elif missing := _rows_of_nobody(leads, other, lead):
+        keys["join"] = [{"table": leads.table.name, "on": {lead: leads.keys[0]}}]
+        says.append(f"{missing:,} rows have no {lead!r}: they belong to no lead yet, and are left out.")
     block = DraftBlock("transitions", other.table, keys)
     block.says = says
     words, kinds = _words_and_kinds(other, lead)
@@ -124,6 +128,13 @@ def _event_block(leads: FileProfile, other: FileProfile, lead: str) -> DraftBloc
         if name != occurred and not is_overwritten(name)
     ]
     return block
+
+
+def _rows_of_nobody(leads: FileProfile, other: FileProfile, lead: str) -> int:
+    """How many rows name no lead, as visits of strangers do; 0 where so few do that it is no custom."""
+    missing = other.frame[lead].null_count()
+    is_custom = missing > MAX_SHARE * other.frame.height
+    return missing if is_custom and leads.table.neighbours == other.table.neighbours else 0
 
 
 def _stage_of(other: FileProfile, occurred: str) -> str | None:

@@ -99,11 +99,13 @@ def _status_transitions(
             f"{_named(others)} never did, and that is known later only: these are no entries into a stage"
         )
         return blocks, [remark] if others else []
-    undated = _named([v for v in values if v not in dated])
+    undated = [v for v in values if v not in dated]
     remark = (
         f"{leads.name}: {status!r} is the stage of today, and no column says since when a lead is in "
-        f"{undated}: these are no entries into a stage"
+        f"{_named(undated)}: these are no entries into a stage"
     )
+    if lost := [v for v in undated if LOST.search(v)]:
+        remark += f". Leads in {_named(lost)} count as open, and are called; add the day on which it was"
     return blocks, [remark] if undated else []
 
 

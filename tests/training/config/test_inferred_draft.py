@@ -396,3 +396,21 @@ def test_one_file_whose_outcome_has_a_day_of_its_own_is_a_history(drafted):
     assert draft["transitions"][0]["stages"] == {"converted_on": "converted"}
     bare = [{k: v for k, v in row.items() if k != "converted_on"} for row in rows]
     assert drafted(people=bare)["flat"]["label"] == "converted"
+
+
+def test_rows_of_nobody_are_left_out_and_counted(drafted, tmp_path):
+    strangers = [row | {"no": f"S{i}", "prospect_id": None} for i, row in enumerate(visits())]
+    (touches,) = drafted(prospects=prospects(), visits=visits() + strangers)["touchpoints"]
+    assert touches["join"] == [{"table": "prospects", "on": {"prospect_id": "prospect_id"}}]
+    assert "240 rows have no 'prospect_id'" in comments(tmp_path)
+    data = read_dataset(load_config(tmp_path / "leadloop.toml"), tmp_path)
+    assert data.history.touchpoints.height == 240
+    assert data.intake.unreadable == 0
+
+
+def test_a_loss_without_a_day_is_said_to_count_as_open(drafted, tmp_path):
+    rows = prospects()
+    for i, row in enumerate(rows):
+        row["state_of_affairs_status"] = "Won" if row["won_on"] else ("Open", "Lost")[i % 2]
+    drafted(prospects=rows, visits=visits())
+    assert "Leads in 'Lost' count as open, and are called" in comments(tmp_path)

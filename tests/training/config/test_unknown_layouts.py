@@ -87,5 +87,8 @@ def test_changes_with_the_status_before_and_after(tmp_path):
     assert draft["leads"]["columns"] == {"lead_id": "id", "created_at": "date_created"}
     assert {each["columns"]["lead_id"] for each in draft["touchpoints"]} == {"lead_id"}
     assert_history(data, CLOSE)
+    assert draft["leads"]["attributes"] == {"Source": "custom.Source", "Job": "custom.Job"}
+    sources = {lead.source for lead in COMPANY.leads if not lead.deleted}
+    assert data.history.leads["Source"].n_unique() == len(sources)
     # Documents are no words; a deal in one of them is there of won leads alone.
     assert "opportunities: not used, text (JSON" in text
