@@ -67,7 +67,8 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
                     f"{other.name} says more of {shared[1]!r}; to use it, join it to the leads"
                 )
         else:
-            draft.aside.append(f"{other.name} is left out: {_why_apart(leads, other)}")
+            apart = _why_apart(leads, other) + _linked_by(leads, other, profiles)
+            draft.aside.append(f"{other.name} is left out: {apart}")
     accounts.sort(key=lambda each: -each[0].frame.height)
     draft.aside += [
         f"{other.name} says more of {column!r}; to use it, join it to the leads: accounts are one table only"
@@ -109,6 +110,21 @@ def _why_apart(leads: FileProfile, other: FileProfile) -> str:
                 f"{near['id'][0]!r} for {near['known'][0]!r}); export both alike"
             )
     return f"none of its columns holds ids of {leads.name}"
+
+
+def _linked_by(leads: FileProfile, other: FileProfile, profiles: Sequence[FileProfile]) -> str:
+    """How to reach the leads of a table by way of another one with the ids of both; empty without one."""
+    for link in profiles if other.dates else ():
+        if link in (leads, other):
+            continue
+        to_leads, to_other = find_join_key(leads, link), find_join_key(other, link)
+        if to_leads is not None and to_other is not None:
+            join = f'join = [{{ table = "{other.table.name}", on = {{ {to_other[1]} = "{to_other[0]}" }} }}]'
+            return (
+                f", but {link.name} holds the ids of both; describe it with table = {link.table.name!r}, "
+                f"lead_id = {to_leads[1]!r} and {join}"
+            )
+    return ""
 
 
 def _title(profiles: Sequence[FileProfile]) -> str:

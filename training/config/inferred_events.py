@@ -60,7 +60,7 @@ def _find_audit(profile: FileProfile) -> _Audit | None:
 
 def draft_events(leads: FileProfile, other: FileProfile, lead: str) -> tuple[list[DraftBlock], list[str]]:
     """The events that a further table holds, and remarks on what it does not."""
-    if all(map(is_overwritten, other.dates)):
+    if all(map(is_overwritten, other.dates)) and not _says_what_happened(leads, other, lead):
         when = ", ".join(map(repr, other.dates))
         remark = (
             f"{other.name} is left out: it says when a row was changed last ({when}), not when it came to be"
@@ -85,6 +85,14 @@ def _words_and_kinds(other: FileProfile, lead: str) -> tuple[list[str], list[str
     return words, [*named, *kinds]
 
 
+def _says_what_happened(leads: FileProfile, other: FileProfile, lead: str) -> bool:
+    """Whether a table has stages, changes or kinds: of these the day of a change is that of the event."""
+    words, kinds = _words_and_kinds(other, lead)
+    return (
+        bool(kinds) or _stage_column(leads, other, words, kinds) is not None or _find_audit(other) is not None
+    )
+
+
 def _has_stages_of_today(leads: FileProfile, other: FileProfile, lead: str) -> bool:
     """Whether a table has a row a lead, or a deal, with the stage of today and several dates: no history."""
     ids = other.frame[lead].drop_nulls()
@@ -98,7 +106,8 @@ _ROWS_A_LEAD = 1.1
 
 def _event_block(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
     """The events of a table with a row an event: entries into stages or touchpoints."""
-    occurred = find_creation_date((n for n in other.dates if not is_overwritten(n)), other) or ""
+    created = find_creation_date((n for n in other.dates if not is_overwritten(n)), other)
+    occurred = created or next(iter(other.dates))
     keys: dict[str, Any] = {"columns": {"lead_id": lead, "occurred_at": occurred}}
     says: list[str] = []
     if also := _also(leads, other, lead):

@@ -26,9 +26,11 @@ _LEADS = re.compile(_LEAD, re.IGNORECASE)
 _EXACTLY_LEADS = re.compile(rf"(crm_?)?({_LEAD})(s|en)?(_?details)?", re.IGNORECASE)
 _EVENTS = re.compile(
     r"task|activit|event|visit|touch|call|mail|audit|histor|log$|change|move|stage|aufgabe|termin|aktivität"
-    r"|identif|track|page|session"
-    r"|(^|_)(created|converted|(dis)?qualified|won|lost|closed|merged?|deleted?|new)(_|$)",
+    r"|identif|track|page|session",
     re.IGNORECASE,
+)
+_HAPPENED = re.compile(
+    r"(^|_)(created|converted|(dis)?qualified|won|lost|closed|merged?|deleted?|new)(_|$)", re.IGNORECASE
 )
 _ACCOUNTS = re.compile(r"account|compan|firm|organi[sz]ation|unternehmen|kunde|customer", re.IGNORECASE)
 _OVERLAP = 0.5
@@ -119,10 +121,14 @@ def find_leads_table(profiles: Sequence[FileProfile]) -> FileProfile:
 def _name_rank(profile: FileProfile) -> int:
     """3 for a table called leads, 2 for one called like leads, 1 if that is a part of it, -1 for others."""
     stem = profile.table.stem
+    if re.search(r"(^|[_\s-])leads$", stem, re.IGNORECASE):
+        return 3
     if _EVENTS.search(stem):
         return -1
-    if re.search(r"(^|[_\s-])leads?$", stem, re.IGNORECASE):
+    if re.search(r"(^|[_\s-])lead$", stem, re.IGNORECASE):
         return 3
+    if _HAPPENED.search(stem):
+        return -1
     if _EXACTLY_LEADS.fullmatch(stem):
         return 2
     named = len(_LEADS.findall(stem))

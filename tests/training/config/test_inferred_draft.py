@@ -414,3 +414,35 @@ def test_a_loss_without_a_day_is_said_to_count_as_open(drafted, tmp_path):
         row["state_of_affairs_status"] = "Won" if row["won_on"] else ("Open", "Lost")[i % 2]
     drafted(prospects=rows, visits=visits())
     assert "Leads in 'Lost' count as open, and are called" in comments(tmp_path)
+
+
+def test_the_day_of_a_change_is_that_of_the_event_in_a_table_of_changes(drafted):
+    moves = [
+        {"prospect_id": f"P{i:04d}", "changed_at": day(i + 1 + j), "status": s}
+        for i in range(120)
+        for j, s in enumerate(("New", "Talking", "Won")[: 1 + i % 3])
+    ]
+    rows = [{k: v for k, v in row.items() if k not in {"won_on", "is_converted"}} for row in prospects()]
+    draft = drafted(prospects=rows, status_log=moves)
+    assert draft["transitions"][0]["columns"]["occurred_at"] == "changed_at"
+
+
+def test_a_table_behind_a_link_is_named_with_the_way_to_it(drafted, tmp_path):
+    deals = [{"deal_id": f"D{i}", "opened": day(i + 2), "sum": 100 + i} for i in range(0, 120, 3)]
+    links = [
+        {"prospect_id": f"P{i:04d}", "deal_id": f"D{i}", "updated_at": day(400)} for i in range(0, 120, 3)
+    ]
+    drafted(prospects=prospects(), visits=visits(), deals=deals, deal_contact=links)
+    assert "deals.csv is left out" in comments(tmp_path)
+    assert "but deal_contact.csv holds the ids of both; describe it with table = 'deal_contact'" in comments(
+        tmp_path
+    )
+    assert 'join = [{ table = "deals", on = { deal_id = "deal_id" } }]' in comments(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["new_leads", "call_center_leads", "closed_leads", "LEADS"])
+def test_a_file_of_leads_is_one_whatever_else_its_name_says(drafted, name):
+    users = [{"user_id": f"U{i}", "hired": day(-i)} for i in range(5)]
+    assert (
+        drafted(**{name: prospects(), "users": users, "visits": visits()})["leads"]["file"] == f"{name}.csv"
+    )
