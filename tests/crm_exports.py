@@ -1,7 +1,7 @@
-"""The history of ``crm_company`` in exports and tables of products that no recipe knows.
+"""The history of ``crm_company`` in exports and tables of further products, most of them without a recipe.
 
 The headings of Pipedrive's exports are those that people's scripts for real files name; the columns of
-Marketo are those of Fivetran's own models, and those of Close its API's, with the stamps of Airbyte.
+Marketo and Pardot are those of Fivetran's own models, and those of Close its API's, with the stamps of Airbyte.
 """
 
 from __future__ import annotations
@@ -203,6 +203,102 @@ def close_tables(company: Company) -> Tables:
                     user_id="user_1",
                 )
     return {f"close.{name}": _frame(rows) for name, rows in tables.items()}
+
+
+VTIGER_STAGES = {
+    "qualified": "Contacted",
+    "won": "Qualified",
+    "lost": "Lost Lead",
+    "reopened": "Not Contacted",
+}
+VTIGER = Spelling(
+    lead_id=lambda lead: str(1000 + lead.number),
+    kinds={"call": "Call", "meeting": "Meeting"},
+    stages=renamed(VTIGER_STAGES),
+    attributes={},
+)
+
+
+def vtiger_tables(company: Company) -> Tables:
+    """Leads, activities and all else numbered alike in one table that says when they were created."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+
+    def add(table: str, **cells: Any) -> int:
+        rows = tables.setdefault(f"vtiger_{table}", [])
+        rows.append(cells)
+        return len(rows)
+
+    def track(number: int, at: Any, field: str, value: str) -> None:
+        change = len(tables.get("vtiger_modtracker_basic", ())) + 1
+        add("modtracker_basic", id=change, crmid=number, module="Leads", whodid=1, changedon=at, status=0)
+        add("modtracker_detail", id=change, fieldname=field, prevalue=None, postvalue=value)
+
+    for lead in company.leads:
+        number, last = 1000 + lead.number, lead.created + _YEAR
+        add(
+            "crmentity", crmid=number, setype="Leads", smownerid=5, createdtime=lead.created,
+            modifiedtime=last, deleted=int(lead.deleted),
+        )  # fmt: skip
+        add("leaddetails", leadid=number, leadstatus=VTIGER_STAGES.get(lead.stage), converted=0,
+            company=None if lead.company is None else f"Firma {lead.company}",
+            leadsource=word(SOURCES, lead.source))  # fmt: skip
+        add("leadaddress", leadaddressid=number, country=word(COUNTRIES, lead.country))
+        track(number, lead.created, "assigned_user_id", "5")
+        for name, at in lead.stages:
+            track(number, at, "leadstatus", VTIGER_STAGES[name])
+        for event in lead.events:
+            if event.kind in VTIGER.kinds:
+                activity = 500_000 + add("activity_numbers", number=0)
+                add("crmentity", crmid=activity, setype="Calendar", smownerid=5, createdtime=event.at,
+                    modifiedtime=last, deleted=0)  # fmt: skip
+                add("activity", activityid=activity, activitytype=VTIGER.kinds[event.kind],
+                    date_start=event.at.date(), eventstatus="Held" if event.done else "Planned",
+                    status=None)  # fmt: skip
+                add("seactivityrel", crmid=number, activityid=activity)
+    del tables["vtiger_activity_numbers"]
+    return {name: _frame(rows) for name, rows in tables.items()}
+
+
+PARDOT = Spelling(
+    lead_id=lambda lead: str(402_000_000 + lead.number),
+    kinds={"email_open": "email_open", "email_click": "email_click"},
+    stages=lambda lead: [("Opportunity", lead.won_at)] if lead.won_at else [],
+    attributes={},
+)
+_PARDOT_TYPES = {"email_open": 11, "email_click": 1, "email_sent": 6}
+
+
+def pardot_tables(company: Company) -> Tables:
+    """Prospects, what visitors did, known or not, and opportunities that a third table links with them."""
+    tables: dict[str, list[dict[str, Any]]] = {
+        "prospect": [], "visitor_activity": [], "opportunity": [], "opportunity_prospect": [],
+        "campaign": [{"id": 7, "name": "C", "cost": 0}],
+    }  # fmt: skip
+    for lead in company.leads:
+        number = 402_000_000 + lead.number
+        tables["prospect"].append({
+            "id": number, "created_at": lead.created, "updated_at": lead.created + _YEAR, "campaign_id": 7,
+            "crm_lead_fid": f"00Q{number}", "crm_contact_fid": f"003{number}" if lead.won_at else None,
+            "source": word(SOURCES, lead.source), "score": 100 if lead.won_at else 10,
+            "_fivetran_deleted": lead.deleted,
+        })  # fmt: skip
+        for event in lead.events:
+            if event.kind in _PARDOT_TYPES and event.done:
+                for prospect in (number, None):  # a stranger did the same
+                    tables["visitor_activity"].append({
+                        "id": number, "prospect_id": prospect, "created_at": event.at,
+                        "type": _PARDOT_TYPES[event.kind], "type_name": "Email", "campaign_id": 7,
+                    })  # fmt: skip
+        if lead.won_at:
+            opportunity = len(tables["opportunity"])
+            tables["opportunity"].append({
+                "id": f"{opportunity}", "created_at": lead.won_at, "closed_at": lead.won_at + _YEAR,
+                "status": "Open", "probability": 20,
+            })  # fmt: skip
+            tables["opportunity_prospect"].append(
+                {"id": opportunity, "opportunity_id": f"{opportunity}", "prospect_id": number}
+            )
+    return {f"pardot.{name}": _frame(rows) for name, rows in tables.items()}
 
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:

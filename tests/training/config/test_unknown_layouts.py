@@ -1,4 +1,4 @@
-"""What `init` drafts of products without a recipe is the company's own history, without what came later."""
+"""What `init` drafts of products is the company's own history, without what came later."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from crm_exports import (
     HONEST_COLUMNS,
     LATE_COLUMNS,
     MARKETO,
+    PARDOT,
     PIPEDRIVE_EXPORTS,
+    VTIGER,
     close_tables,
     deal_headings,
     marketo_tables,
+    pardot_tables,
     pipedrive_export,
     pipedrive_spelling,
+    vtiger_tables,
 )
 
 from training.config.draft import draft_config
@@ -92,3 +96,26 @@ def test_changes_with_the_status_before_and_after(tmp_path):
     assert data.history.leads["Source"].n_unique() == len(sources)
     # Documents are no words; a deal in one of them is there of won leads alone.
     assert "opportunities: not used, text (JSON" in text
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_vtiger_whose_leads_were_created_in_another_table(kind, tmp_path):
+    draft, data, text = drafted(vtiger_tables(COMPANY), kind, tmp_path)
+    assert "# vTiger: " in text
+    assert draft["funnel"]["target"] == "Qualified"
+    assert_history(data, VTIGER)
+    events = true_history(COMPANY, VTIGER)["touchpoints"]
+    assert data.history.touchpoints["kind"].value_counts(sort=True).rows() == (
+        events["kind"].value_counts(sort=True).rows()
+    )
+
+
+def test_pardot_whose_opportunities_are_linked_with_prospects(tmp_path):
+    draft, data, text = drafted(pardot_tables(COMPANY), "duckdb", tmp_path)
+    assert "# Account Engagement (Pardot): " in text
+    assert draft["funnel"]["target"] == "Opportunity"
+    assert {"score", "crm_lead_fid"} & set(data.rows.columns) == set()
+    assert_history(data, PARDOT)
+    events = true_history(COMPANY, PARDOT)["touchpoints"]
+    assert set(data.history.touchpoints["kind"]) == set(events["kind"])
+    assert data.history.touchpoints.height == events.height
