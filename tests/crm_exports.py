@@ -1,7 +1,7 @@
 """The history of ``crm_company`` in exports and tables of further products, most of them without a recipe.
 
 The headings of Pipedrive's exports are those that people's scripts for real files name; the columns of
-Marketo and Pardot are those of Fivetran's own models, and those of Close its API's, with the stamps of Airbyte.
+Marketo and Pardot are those of Fivetran's own models, and Close's are its API's with the stamps of Airbyte.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from training.config.file_survey import find_creation_date
 from training.config.inferred_stages import own_transitions, stage_name
 from training.config.late_facts import is_overwritten, is_owner
 from training.config.recipe import DraftBlock
+from training.config.stage_names import LOST, is_success
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +125,7 @@ def _event_block(leads: FileProfile, other: FileProfile, lead: str) -> DraftBloc
         keys["where"] = {audit.field: audit.value}
         keys["columns"]["stage"] = audit.new
         block.says.append("One table holds the changes of all fields; only those of the stage are meant.")
-    elif stage is not None:
+    elif (stage := stage or _only_stage(other)) is not None:
         keys["columns"]["stage"] = stage
     elif lead in other.keys and (name := _stage_of(other, occurred)):
         keys["constants"] = {"stage": name}
@@ -144,6 +145,15 @@ def _rows_of_nobody(leads: FileProfile, other: FileProfile, lead: str) -> int:
     missing = other.frame[lead].null_count()
     is_custom = missing > MAX_SHARE * other.frame.height
     return missing if is_custom and leads.table.neighbours == other.table.neighbours else 0
+
+
+def _only_stage(other: FileProfile) -> str | None:
+    """The column of stages of a table that holds the entries into a single one."""
+    constants = [
+        r.column for r in other.roles if r.role == "constant" and isinstance(other.frame[r.column][0], str)
+    ]
+    named = (name for name in constants if _STAGE.search(name) or _STATUS.search(name))
+    return next((n for n in named if is_success(other.frame[n][0]) or LOST.search(other.frame[n][0])), None)
 
 
 def _stage_of(other: FileProfile, occurred: str) -> str | None:

@@ -446,3 +446,11 @@ def test_a_file_of_leads_is_one_whatever_else_its_name_says(drafted, name):
     assert (
         drafted(**{name: prospects(), "users": users, "visits": visits()})["leads"]["file"] == f"{name}.csv"
     )
+
+
+def test_a_table_of_entries_into_one_stage_alone_is_one_of_stages(drafted):
+    moves = [{"prospect_id": f"P{i:04d}", "at": day(i + 9), "stage": "SQL"} for i in range(0, 120, 3)]
+    rows = [{k: v for k, v in row.items() if k not in {"won_on", "is_converted"}} for row in prospects()]
+    draft = drafted(prospects=rows, visits=visits(), moves=moves)
+    assert draft["transitions"][0]["columns"]["stage"] == "stage"
+    assert draft["funnel"]["target"] == "SQL"
