@@ -100,6 +100,7 @@ def _deal(lead: Lead, words: dict[str, str]) -> dict[str, Any]:
         "todo": sum(not event.done for event in lead.events),
         "messages": sum("email" in event.kind for event in lead.events),
         "person_id": 9000 + lead.number % 50,
+        "company": lead.company,
         "source": word(SOURCES, lead.source),
         "job": word(JOBS, lead.job),
         "staff": 10 + lead.number % 90,

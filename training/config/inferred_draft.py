@@ -25,7 +25,7 @@ from training.config.recipe import DraftBlock
 from training.config.table_links import find_join_key, find_leads_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 from training.config.file_survey import FileProfile
 
@@ -76,7 +76,8 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
     ]
     own, remarks = own_transitions(leads, key, created)
     draft.aside += remarks
-    account = {"account_id": accounts[0][2]} if accounts else {}
+    company = accounts[0][2] if accounts else _company_id(leads, {key, created})
+    account = {} if company is None else {"account_id": company}
     columns = {"lead_id": key, "created_at": created} | account
     deleted = next((name for name in leads.low_cardinality if _DELETED.search(name)), None)
     keys: dict[str, Any] = {"columns": columns} | ({} if deleted is None else {"deleted": deleted})
@@ -110,6 +111,16 @@ def _why_apart(leads: FileProfile, other: FileProfile) -> str:
                 f"{near['id'][0]!r} for {near['known'][0]!r}); export both alike"
             )
     return f"none of its columns holds ids of {leads.name}"
+
+
+def _company_id(leads: FileProfile, taken: Collection[str]) -> str | None:
+    """The column of leads that is called like the id of a company, where companies have several leads."""
+    free = [name for name in leads.frame.columns if name not in taken]
+    company = match_headings(free, ["account_id"]).get("account_id")
+    if company is None:
+        return None
+    known = leads.frame[company].drop_nulls()
+    return company if 1 < known.n_unique() < len(known) else None
 
 
 def _linked_by(leads: FileProfile, other: FileProfile, profiles: Sequence[FileProfile]) -> str:

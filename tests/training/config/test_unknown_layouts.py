@@ -63,7 +63,8 @@ def test_an_export_of_deals_in_any_language(language, tmp_path):
     names, export = deal_headings(language), PIPEDRIVE_EXPORTS[language]
     words, activity = export["words"], export["activity"]
     draft, data, text = drafted(pipedrive_export(COMPANY, language), "csv", tmp_path)
-    assert draft["leads"]["columns"] == {"lead_id": names["id"], "created_at": names["created"]}
+    columns = {"lead_id": names["id"], "created_at": names["created"], "account_id": names["company"]}
+    assert draft["leads"]["columns"] == columns
     assert_history(data, pipedrive_spelling(language))
     # The day of closing is that of either end: as a stage it would be the target of all that was ever closed.
     assert (draft["funnel"]["target"], draft["funnel"]["closed"]) == (words["won"], [words["lost"]])
