@@ -69,7 +69,9 @@ def _refers_to(profile: FileProfile, name: str, key: str) -> bool:
         return own not in _GENERIC
     words = [word for word in bare_heading(other).split() if word not in _GENERIC]
     stem = fold_heading(profile.table.stem).split()
-    return bool(stem) and any(_same_stem(word, stem[-1]) for word in words) and _ID.search(name)
+    if not stem or not _ID.search(name):
+        return False
+    return any(_same_stem(word, stem[-1]) for word in words)
 
 
 def _least_share(key: str, name: str) -> float:
