@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +37,6 @@ from training.cli.options import (
     Last,
     Log,
     LogConfig,
-    ModelName,
     Outcomes,
     OutputFolder,
     Port,
@@ -59,10 +59,11 @@ from training.cli.options import (
 from training.cli.push import push, with_decisions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from polars import DataFrame
 
+    from features.messages import Message
     from models.conversion import ConversionModel
     from serving.server import ServiceProcess
     from serving.settings import NamedModel
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from training.data.dataset import Dataset
     from training.data.log_dataset import DecisionLogFrames, OutcomeDefinition
     from training.demo import DemoResult
+    from training.monitoring.inputs import MonitoringData
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -118,7 +120,7 @@ def train(
             metavar="TABLE|FILE",
         ),
     ] = None,
-    model: ModelName = "champion",
+    model: ServedModelName = "champion",
     horizon: Horizon = None,
     out: OutputFolder = OUT,
     project: ProjectName = None,
@@ -139,16 +141,16 @@ def train(
     from training.pipeline.train import run_training as run
 
     if training_set is not None:
-        folder = commands.resolve_model_dir(model, project)
+        folder = _served_model_dir(model, project)
         config, file = source.to_config(), source.configuration
         dataset: Dataset | None = _table_training_data(training_set, folder, config)
     elif from_log is None:
         config, dataset, file = source.to_config(), None, source.configuration
     else:
-        folder = commands.resolve_model_dir(model, project)
-        config, dataset = _log_training_data(from_log, folder, source.config, horizon, chance=handed_over)
+        logged = _logged_model(from_log, model, project)
+        config, dataset = _log_training_data(logged, source.config, horizon, chance=handed_over)
         file = source.config
-    store = resolve_tracking(config, OUT, project or "")
+    store = resolve_tracking(config, OUT, project or _project_of(model))
     with show_progress("training") as say:
         trained = run(config, out, store, dataset=dataset, holdout=holdout, configuration=file, say=say)
     print_next(f"open {out / 'report.html'}, then: leadloop promote {trained.model_dir}")
@@ -205,19 +207,19 @@ def monitor(
         usage_error("--log replaces --scores and --outcomes; leave them out")
     if log is None and None in {scores, outcomes, id_, label}:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
-    folder = _served_model_dir(model, project)
     from models.artifact import load
     from training.cli.monitor import MonitorOptions, run_monitor
-    from training.monitoring.inputs import OutcomeFile, read_files, read_log
 
-    loaded = load(folder)
     if log is not None:
-        name = _logged_name(log, model, loaded)
-        frames = _log_frames(log, loaded, default_config(config), horizon, name=name)
-        data = read_log(loaded, *frames)
+        logged = _logged_model(log, model, project)
+        loaded = logged.model
+        data = _log_monitoring_data(logged, default_config(config), horizon)
     elif scores is None or outcomes is None or id_ is None or label is None:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
     else:
+        from training.monitoring.inputs import OutcomeFile, read_files
+
+        loaded = load(_served_model_dir(model, project))
         data = read_files(loaded, scores, OutcomeFile(outcomes, id_, label, time, positive, encoding))
     with show_progress("comparing scores with outcomes") as say:
         report = run_monitor(loaded, data, MonitorOptions(last, html, lang, relevel), say)
@@ -242,7 +244,7 @@ def effect(
     ] = None,
     horizon: Horizon = None,
     config: LogConfig = None,
-    model: ModelName = "champion",
+    model: ServedModelName = "champion",
     lang: Lang = "en",
     project: ProjectName = None,
     json_: Json = None,
@@ -252,29 +254,57 @@ def effect(
     ] = False,
 ) -> None:
     """Measure whether calls help, with a control group."""
-    folder = commands.resolve_model_dir(model, project)
-    from models.artifact import load
     from serving.decision_log.settings import DEFAULT_PLACE
     from training.analysis.call_effect import estimate_call_effect
 
-    loaded = load(folder)
-    listed, outcomes, definition = _experiment(log or DEFAULT_PLACE, loaded, default_config(config), horizon)
+    logged = _logged_model(log or DEFAULT_PLACE, model, project)
+    listed, outcomes, definition = _experiment(logged, default_config(config), horizon)
+    for notice in logged.notices():
+        print_status(notice.render(lang))
     result = estimate_call_effect(listed, outcomes, definition, by or (), all_reported=all_reported)
     for line in result.in_words(lang):
         print_status(line)
     print_result(result.to_dict(), json_)
 
 
+@dataclass(frozen=True)
+class _LoggedModel:
+    """A model, and the ``name`` under which the decision log at ``place`` has it; "" for the default one."""
+
+    model: ConversionModel
+    place: str
+    name: str
+
+    def notices(self) -> tuple[Message, ...]:
+        """Which outcomes in the log count for a named model."""
+        from serving.decision_log.frames import open_existing_log
+        from serving.decision_log.standing_outcomes import count_outcomes
+
+        if not self.name:
+            return ()
+        with open_existing_log(self.place) as opened:
+            return (count_outcomes(opened, self.name).message,)
+
+
+def _logged_model(place: str, model: str, project: str | None) -> _LoggedModel:
+    """The model that ``--model`` says, a folder, the champion or a name, as a decision log has it."""
+    from models.artifact import load
+
+    loaded = load(_served_model_dir(model, project))
+    return _LoggedModel(loaded, place, _logged_name(place, model, loaded))
+
+
 def _experiment(
-    place: str, model: ConversionModel, config: Config | None, horizon: int | None
+    logged: _LoggedModel, config: Config | None, horizon: int | None
 ) -> tuple[DataFrame, DataFrame, OutcomeDefinition]:
     """The experiment in a decision log, the outcomes in it, and how its leads are labelled."""
     from serving.decision_log.experiment import experiment_frame
     from serving.decision_log.frames import open_existing_log, outcomes_frame
 
-    definition = _outcome_definition(model, config, horizon)
-    with open_existing_log(place) as opened:
-        return experiment_frame(opened, model.features), outcomes_frame(opened), definition
+    definition = _outcome_definition(logged.model, config, horizon)
+    with open_existing_log(logged.place) as opened:
+        listed = experiment_frame(opened, logged.model.features, logged.name)
+        return listed, outcomes_frame(opened, logged.name), definition
 
 
 def _outcome_definition(
@@ -767,39 +797,39 @@ def _table_training_data(place: str, model: Path, config: Config) -> Dataset:
 
 
 def _log_training_data(
-    place: str, model: Path, config: Path | None, horizon: int | None, *, chance: bool
+    logged: _LoggedModel, config: Path | None, horizon: int | None, *, chance: bool
 ) -> tuple[Config, Dataset]:
     """The configuration and the rows to learn from of a decision log; without a file, a default one."""
-    from dataclasses import replace
-
-    from models.artifact import load
     from training.config.settings import Config, FlatConfig
     from training.data.log_dataset import dataset_from_log
     from training.data.monotone_constraints import monotone_constraints
     from training.learner.selection_test import selection_p_value
 
-    loaded, settings = load(model), default_config(config)
-    frames, definition = _log_frames(place, loaded, settings, horizon, chance=chance)
-    settings = settings or Config(flat=FlatConfig(Path(place), definition.text))
+    settings = default_config(config)
+    frames, definition = _log_frames(logged, settings, horizon, chance=chance)
+    settings = settings or Config(flat=FlatConfig(Path(logged.place), definition.text))
     data = dataset_from_log(
-        frames, definition, loaded.card, settings.training.weights, selection_test=selection_p_value
+        frames, definition, logged.model.card, settings.training.weights, selection_test=selection_p_value
     )
-    return settings, replace(data, monotone=monotone_constraints(data.features, settings.training.monotone))
+    return settings, replace(
+        data,
+        monotone=monotone_constraints(data.features, settings.training.monotone),
+        notices=(*logged.notices(), *data.notices),
+    )
+
+
+def _log_monitoring_data(logged: _LoggedModel, config: Config | None, horizon: int | None) -> MonitoringData:
+    """The decisions of a model in a decision log, with the outcomes that count for it."""
+    from training.monitoring.inputs import read_log
+
+    data = read_log(logged.model, *_log_frames(logged, config, horizon))
+    return replace(data, notices=(*logged.notices(), *data.notices))
 
 
 def _log_frames(
-    place: str,
-    model: ConversionModel,
-    config: Config | None,
-    horizon: int | None,
-    *,
-    chance: bool = False,
-    name: str = "",
+    logged: _LoggedModel, config: Config | None, horizon: int | None, *, chance: bool = False
 ) -> tuple[DecisionLogFrames, OutcomeDefinition]:
-    """The decision log as frames with a model's features, and how its decisions are labelled.
-
-    ``name`` is the one that requests asked for; "" is the default model's.
-    """
+    """The decision log as frames with a model's features, and how its decisions are labelled."""
     from serving.decision_log.frames import (
         decisions_frame,
         handover_lists_frame,
@@ -809,12 +839,13 @@ def _log_frames(
     )
     from training.data.log_dataset import DecisionLogFrames
 
-    definition = _outcome_definition(model, config, horizon)
-    with open_existing_log(place) as opened:
-        features = model.features
-        rows = handovers_frame(opened, features) if chance else decisions_frame(opened, features, name)
-        lists = handover_lists_frame(opened) if chance else None
-        return DecisionLogFrames(rows, outcomes_frame(opened, name), model.features, lists), definition
+    features, name = logged.model.features, logged.name
+    definition = _outcome_definition(logged.model, config, horizon)
+    read_rows = handovers_frame if chance else decisions_frame
+    with open_existing_log(logged.place) as opened:
+        rows = read_rows(opened, features, name)
+        lists = handover_lists_frame(opened, name) if chance else None
+        return DecisionLogFrames(rows, outcomes_frame(opened, name), features, lists), definition
 
 
 def _served_model_dir(model: str, project: str | None) -> Path:
@@ -825,6 +856,12 @@ def _served_model_dir(model: str, project: str | None) -> Path:
     if model != "champion" and "/" not in model and not Path(model).exists():
         usage_error(_no_such_name(model, names))
     return commands.resolve_model_dir(model, project)
+
+
+def _project_of(model: str) -> str:
+    """The project of a model that LEADLOOP_MODELS names; "" of any other."""
+    named = _served_models().get(model)
+    return "" if named is None else named.project
 
 
 def _served_models() -> dict[str, NamedModel]:
@@ -838,10 +875,10 @@ def _served_models() -> dict[str, NamedModel]:
 
 def _no_such_name(model: str, named: Collection[str]) -> str:
     """Why a model cannot be found by its name, with the names that there are."""
-    from features.suggestions import suggest
+    from features.suggestions import suggest_nearest
     from serving.settings import MODELS
 
-    there = f"; it names {', '.join(named)}{suggest(model, named)}" if named else ""
+    there = f"; it names {', '.join(named)}{suggest_nearest(model, named)}" if named else ""
     return (
         f"there is no model folder {model}, and {MODELS} names no model so{there}; set it as for the "
         f"service: {MODELS}='{model}=PROJECT', or name the model's folder"
@@ -853,7 +890,6 @@ def _logged_name(place: str, model: str, loaded: ConversionModel | None = None) 
 
     A model that answered as the default one, or that the log does not know, has the name "".
     """
-    from features.suggestions import suggest
     from serving.decision_log.frames import open_existing_log
     from serving.decision_log.queries import model_names
 
@@ -862,11 +898,16 @@ def _logged_name(place: str, model: str, loaded: ConversionModel | None = None) 
         if model in known:
             return model
         if loaded is None:
-            names = [name for name in known if name]
-            listed = ", ".join(names) or "the default one alone"
-            hint = suggest(model, names) if names else ""
-            usage_error(f"the log has no decision by a model called {model}{hint}; it has: {listed}")
+            usage_error(_no_logged_name(model, [name for name in known if name]))
         return next(iter(model_names(opened, loaded.version)), "")
+
+
+def _no_logged_name(model: str, names: Sequence[str]) -> str:
+    """Why a log has no decisions by a model, with the names of those that it has."""
+    from features.suggestions import suggest_nearest
+
+    there = f"decisions by {' and '.join(names)}" if names else "decisions by the default model alone"
+    return f"the log has no decision by a model called {model!r}, but {there}{suggest_nearest(model, names)}"
 
 
 complete_help(app)

@@ -23,11 +23,25 @@ def suggest(name: str, known: Iterable[str]) -> str:
     >>> suggest("colour", [])
     '; there is none'
     """
-    options = {option[:_MAX_LENGTH].casefold(): option for option in islice(known, _MAX_COMPARED)}
-    close = difflib.get_close_matches(name[:_MAX_LENGTH].casefold(), options, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {options[close[0]]!r}?"
+    options = _options(known)
+    if nearest := suggest_nearest(name, options.values()):
+        return nearest
     if not options:
         return "; there is none"
     listed = ", ".join(map(repr, list(options.values())[:_MAX_LISTED]))
     return f"; there is {listed}" + (", ..." if len(options) > _MAX_LISTED else "")
+
+
+def suggest_nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for the end of a message that lists the ``known`` names: the nearest of them, or nothing.
+
+    >>> suggest_nearest("horzion", ["horizon", "settle"]), suggest_nearest("colour", ["horizon", "settle"])
+    ("; did you mean 'horizon'?", '')
+    """
+    options = _options(known)
+    close = difflib.get_close_matches(name[:_MAX_LENGTH].casefold(), options, n=1, cutoff=0.6)
+    return f"; did you mean {options[close[0]]!r}?" if close else ""
+
+
+def _options(known: Iterable[str]) -> dict[str, str]:
+    return {option[:_MAX_LENGTH].casefold(): option for option in islice(known, _MAX_COMPARED)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 
 import numpy as np
 import polars as pl
@@ -120,6 +122,25 @@ def test_control_leads_that_people_handed_over_stay_in_their_group_and_count_as_
     assert found["by_hand"] == 40
     assert found["overall"]["control"] == frame.filter(~pl.col("handed_over")).height
     assert "40 leads of the control group were handed over by hand" in result.stderr
+
+
+def test_the_effect_of_calls_by_a_named_model_is_of_its_own_lists_and_outcomes(
+    tmp_path, company, monkeypatch
+):
+    """The same log under another name tells the same; the default model has no experiment in it."""
+    expected = json.loads(run(company, "--json", "-").stdout)
+    place = str(tmp_path / "decisions.db")
+    shutil.copy(company / "decisions.db", place)
+    with closing(sqlite3.connect(place)) as db, db:
+        for table in ("decisions", "handovers", "outcomes"):
+            db.execute(f"UPDATE {table} SET model = 'renewal'")  # a name of ours
+    monkeypatch.setenv("LEADLOOP_MODELS", f"renewal={company}/model")
+    result = run(company, "--log", place, "--model", "renewal", "--lang", "de", "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == expected
+    assert "Ergebnisse von renewal: " in result.stderr
+    result = run(company, "--log", place, "--model", "renewals")
+    assert (result.exit_code, "did you mean 'renewal'?" in result.output) == (2, True)
 
 
 def test_without_a_control_group_the_command_says_what_to_do(tmp_path, company):

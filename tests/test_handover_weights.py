@@ -7,6 +7,9 @@ the best are called, and some of the others by lot. Nobody else is called, and s
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +17,7 @@ import polars as pl
 import pytest
 from handover_loop import Company, run_loop
 from log_entries import in_transaction
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from features.clock import DAY
@@ -25,6 +29,7 @@ from models.handover_selection import HandoverCandidate, HandoverRequest, select
 from models.model_card import ModelCard
 from serving.decision_log import handovers
 from serving.decision_log.database import open_log, writing
+from serving.decision_log.experiment import experiment_frame
 from serving.decision_log.frames import (
     decisions_frame,
     handover_lists_frame,
@@ -279,6 +284,50 @@ def test_who_counts_the_others_as_failures_is_told(explored):
 def test_two_kinds_of_weights_are_refused(explored):
     with pytest.raises(ConflictingWeightsError, match="leave weights"):
         rows_of(explored.place, handovers_frame, "ipcw")
+
+
+def as_renewal(place, copy):
+    """The same log, all of whose questions were asked of a model called renewal."""
+    shutil.copy(place, copy)
+    with closing(sqlite3.connect(copy)) as db, db:
+        for table in ("decisions", "handovers", "outcomes"):
+            db.execute(f"UPDATE {table} SET model = 'renewal'")  # a name of ours
+
+
+def test_lists_of_a_named_model_teach_what_those_of_the_default_one_would(explored, tmp_path):
+    as_renewal(explored.place, tmp_path / "renewal.db")
+    logs = {"": open_log(explored.place), "renewal": open_log(str(tmp_path / "renewal.db"))}
+    for read in (
+        lambda log, model: handovers_frame(log, FEATURES, model),
+        lambda log, model: decisions_frame(log, FEATURES, model),
+        lambda log, model: experiment_frame(log, FEATURES, model),
+        handover_lists_frame,
+        outcomes_frame,
+    ):
+        default, named = (read(log, model) for model, log in logs.items())
+        assert_frame_equal(default, named)
+        assert default.height
+        assert read(logs["renewal"], "").is_empty()
+    for log in logs.values():
+        log.dispose()
+
+
+@pytest.mark.slow
+def test_the_command_learns_from_handed_over_leads_of_a_named_model(explored, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    as_renewal(explored.place, tmp_path / "renewal.db")
+    artifact.save(
+        train_model(rows_of(explored.place, decisions_frame), TrainingConfig()).model, tmp_path / "before"
+    )
+    monkeypatch.setenv("LEADLOOP_MODELS", f"renewal={tmp_path}/before")
+    words = ["train", "--from-log", str(tmp_path / "renewal.db"), "--handed-over", "--model"]
+    result = CliRunner().invoke(app, [*words, "renewal", "--out", str(tmp_path / "new"), "--json", "-"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["rows"] == DAYS * CAPACITY
+    assert "Outcomes of renewal: " in result.stderr
+    result = CliRunner().invoke(app, [*words, "renewals", "--out", str(tmp_path / "new")])
+    assert (result.exit_code, "did you mean 'renewal'?" in result.output) == (2, True)
 
 
 @pytest.mark.slow

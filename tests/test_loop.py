@@ -212,6 +212,15 @@ def test_a_further_model_is_watched_under_its_name_or_by_its_folder(company, tmp
     assert watched(renewal)[0] == expected
     monkeypatch.setenv("LEADLOOP_MODELS", f"renewal={company.folder}/")
     assert watched(replace(renewal, folder="renewal"))[0] == expected
+    # No outcome names the model: it is said that others count in place of its own, and what ends that.
+    result = run("monitor", "--log", renewal.log, "--model", "renewal")
+    assert "No outcome names renewal." in result.output
+    with closing(sqlite3.connect(renewal.log)) as db, db:
+        db.execute("UPDATE outcomes SET model = 'renewal'")
+    assert watched(replace(renewal, folder="renewal"))[0] == expected
+    assert (
+        "name no model and do not count" in run("monitor", "--log", renewal.log, "--model", "renewal").output
+    )
     run("decisions", "--log", company.log, "--out", tmp_path / "default.csv")
     run("decisions", "--log", renewal.log, "--out", tmp_path / "renewal.csv", "--model", "renewal")
     assert (tmp_path / "default.csv").read_bytes() == (tmp_path / "renewal.csv").read_bytes()
@@ -224,7 +233,8 @@ def test_a_name_that_no_model_has_is_refused_with_what_there_is(company, monkeyp
         result.output
     )
     result = run("decisions", "--log", company.log, "--model", "renewal", "--out", "nowhere.csv")
-    assert (result.exit_code, "it has: the default one alone" in result.output) == (2, True)
+    words = " ".join(result.output.replace("│", " ").split())
+    assert (result.exit_code, "but decisions by the default model alone" in words) == (2, True)
 
 
 def test_decisions_of_another_model_are_not_this_ones(company, model_of_another):

@@ -73,5 +73,21 @@ def test_the_current_scores_of_a_model_are_a_file_of_their_own(folder):
         result = run("store", "scores", "--log", "log.db", "--out", "out.csv", "--model", model)
         assert result.exit_code == 0, result.output
         assert pl.read_csv(folder / "out.csv")["lead_id"].to_list() == expected
-    result = run("store", "scores", "--log", "log.db", "--out", "out.csv", "--model", "renewals")
-    assert (result.exit_code, "it has: renewal" in " ".join(result.output.split())) == (2, True)
+    for model, hint in {"renewals": "; did you mean 'renewal'?", "churn": ""}.items():
+        result = run("store", "scores", "--log", "log.db", "--out", "out.csv", "--model", model)
+        said = " ".join(result.output.replace("│", " ").split())
+        sentence = f"the log has no decision by a model called '{model}', but decisions by renewal{hint}"
+        assert (result.exit_code, said.count("renewal"), sentence in said) == (
+            2,
+            sentence.count("renewal"),
+            True,
+        )
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_a_named_model_teaches_belongs_to_the_project_of_its_name():
+    assert [leadloop._project_of(model) for model in ("upsell", "renewal", "champion")] == [
+        "acme-upsell",
+        "",
+        "",
+    ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, select
 
 from serving.current_scores.reading import read_score_history, scores_of
-from serving.decision_log.records import WITHDRAWN
+from serving.decision_log.standing_outcomes import stands
 from serving.decision_log.tables import OUTCOMES
 
 if TYPE_CHECKING:
@@ -125,16 +125,12 @@ def _read_choices(log: Engine, tenant: str, model: str) -> dict[str, list[str]]:
 def _read_decided(
     connection: Connection, tenant: str, model: str, lead_id: str | None, most: int
 ) -> list[PersonalOutcome]:
-    later = OUTCOMES.alias()
-    same = [later.c[name] == OUTCOMES.c[name] for name in ("tenant", "lead_id")]
-    corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, *same)
     names = (OUTCOMES.c[name] for name in ("key", "lead_id", "outcome", "reason", "recorded_at"))
     conditions: list[Any] = [
         OUTCOMES.c.tenant == tenant,
         OUTCOMES.c.model == model,
         OUTCOMES.c.decided_by == "person",
-        OUTCOMES.c.outcome != WITHDRAWN,
-        ~corrected.exists(),
+        stands(),
     ]
     if lead_id is not None:
         conditions.append(OUTCOMES.c.lead_id == lead_id)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from serving.decision_log.database import DriverStatement, ListStatement
-from serving.decision_log.records import GIVEN_UP
+from serving.decision_log.database import DriverStatement, ListStatement, listed
+from serving.decision_log.records import ACCEPTED
 from serving.decision_log.score_queue import queue_length
+from serving.decision_log.standing_outcomes import answers, stands
+from serving.decision_log.tables import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,13 +48,6 @@ _MISSING = DriverStatement(
 )
 _OPEN = text("SELECT COUNT(*) FROM current_scores WHERE state = 'open' AND probability IS NOT NULL")
 _HAS_LEADS = text("SELECT EXISTS (SELECT 1 FROM score_queue) OR EXISTS (SELECT 1 FROM current_scores)")
-# A person has accepted the lead: it goes on, and is still of interest.
-_ENDED = ListStatement(
-    "SELECT lead_id, model, outcome FROM outcomes WHERE tenant = ? "
-    "AND outcome NOT IN ('accepted', 'withdrawn') "
-    "AND lead_id IN {values} AND NOT EXISTS (SELECT 1 FROM outcomes AS later "
-    "WHERE later.tenant = outcomes.tenant AND later.corrects = outcomes.key)"
-)
 
 
 def has_leads(connection: Connection) -> bool:
@@ -134,11 +129,13 @@ def count_open(log: Engine) -> int:
 def ended_leads(connection: Connection, lead_ids: Iterable[str], tenant: str, model: str = "") -> set[str]:
     """Those of some leads whose end for a model was reported as an outcome.
 
-    That is what answers the model's own question (qualified, rejected, won, lost and so on), and for a named
-    model what was given up by the default one.
+    A lead that a person has accepted goes on, and is still of interest.
     """
-    return {
-        lead_id
-        for lead_id, of_model, outcome in _ENDED.rows(connection, tenant, among=lead_ids)
-        if of_model == model or (not of_model and outcome in GIVEN_UP)
-    }
+    query = select(OUTCOMES.c.lead_id).where(
+        OUTCOMES.c.tenant == tenant,
+        OUTCOMES.c.outcome != ACCEPTED,
+        OUTCOMES.c.lead_id.in_(listed(connection, lead_ids)),
+        stands(),
+        answers(model),
+    )
+    return set(connection.execute(query).scalars())

@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, create_engine, event, func, make_url, select, update
+from sqlalchemy import ARRAY, URL, Text, bindparam, create_engine, event, func, make_url, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from serving.decision_log.log_file import create_owner_only, log_path
@@ -24,7 +24,7 @@ from serving.decision_log.tables import LOG_STATE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Connection, CursorResult, Engine
+    from sqlalchemy import Connection, CursorResult, Engine, Select
 
     from serving.decision_log.deadlines import ConnectionDeadlines
 
@@ -125,6 +125,14 @@ class ListStatement:
         rows: Sequence[Any] = result.cursor.fetchall()
         result.close()
         return rows
+
+
+def listed(connection: Connection, values: Iterable[str]) -> Select[tuple[str]]:
+    """The values of a list of any length as a query, each a row: one parameter, however many there are."""
+    rows = list(values)
+    if connection.dialect.name == "sqlite":
+        return select(func.json_each(json.dumps(rows)).table_valued("value").c.value)
+    return select(func.unnest(bindparam(None, rows, ARRAY(Text))))
 
 
 def truncate_wal(log: Engine) -> bool:

@@ -27,12 +27,13 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
-def experiment_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
+def experiment_frame(log: Engine, features: FeatureSet, model: str = "") -> pl.DataFrame:
     """The first time that each lead was handed over, or was left out for the control group.
 
     Args:
         log: An open log.
         features: The features whose columns the frame has; null where another model decided.
+        model: The name of the model whose lists these are. Default: the default model.
 
     Returns:
         One row per lead: ``lead_id``; ``day``, the day of the list in epoch seconds; ``handed_over``, false
@@ -42,8 +43,8 @@ def experiment_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
         features.
     """
     columns = {spec.name: pl.String if spec.is_category else pl.Float64 for spec in features.specs}
-    rows, overrides = {}, overrides_by_lead(log)
-    for decision, entry in experiment_entries(log):
+    rows, overrides = {}, overrides_by_lead(log, model=model)
+    for decision, entry in experiment_entries(log, model):
         if decision.lead_id not in rows:
             own = overrides.get((decision.tenant, decision.lead_id), ())
             rows[decision.lead_id] = _row(decision, entry, features) | {

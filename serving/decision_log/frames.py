@@ -126,12 +126,13 @@ def decisions_frame(log: Engine, features: FeatureSet, model: str = "") -> pl.Da
     return _frame(rows, _DECISION_SCHEMA | _feature_schema(features))
 
 
-def handovers_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
+def handovers_frame(log: Engine, features: FeatureSet, model: str = "") -> pl.DataFrame:
     """The decisions by which leads were handed over, in the columns of ``decisions_frame`` and some more.
 
     Args:
         log: An open log.
         features: The features whose columns the frame has.
+        model: The name of the model whose lists they were on. Default: the default model.
 
     Returns:
         One row per hand-over of a lead, with ``propensity``, its chance of being handed over on that day;
@@ -142,16 +143,17 @@ def handovers_frame(log: Engine, features: FeatureSet) -> pl.DataFrame:
     """
     rows = (
         _decision_row(decision, features) | {"by_hand": False} | entry
-        for decision, entry in queries.handed_over(log)
+        for decision, entry in queries.handed_over(log, model=model)
     )
     return _frame(rows, _DECISION_SCHEMA | _HANDOVER_SCHEMA | _feature_schema(features))
 
 
-def handover_lists_frame(log: Engine) -> pl.DataFrame:
+def handover_lists_frame(log: Engine, model: str = "") -> pl.DataFrame:
     """The lists of leads to call, also of days on which a lead was not drawn.
 
     Args:
         log: An open log.
+        model: The name of the model whose lists these are. Default: the default model.
 
     Returns:
         One row per list, ordered by ``day``: ``handover_id``, ``day``, ``tenant``; ``by_lot``, the chance of
@@ -159,7 +161,7 @@ def handover_lists_frame(log: Engine) -> pl.DataFrame:
         was above); ``at_cut``, the chance of a lead that is worth just as much to be above; ``owner``, whose
         leads alone it has, "" for a list of all.
     """
-    return pl.DataFrame(list(map(_list_row, queries.handover_lists(log))), _LIST_SCHEMA)
+    return pl.DataFrame(list(map(_list_row, queries.handover_lists(log, model=model))), _LIST_SCHEMA)
 
 
 def _list_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -182,8 +184,8 @@ def outcomes_frame(log: Engine, model: str = "") -> pl.DataFrame:
 
     Args:
         log: An open log.
-        model: The name of the model. Default: the default model. Outcomes of a named one are its own, with
-            the leads that the default model's gave up; as long as it has none, all that name no model.
+        model: The name of the model. Default: the default model. Which outcomes count for a named one
+            ``serving.decision_log.standing_outcomes.OutcomeCounts`` says.
 
     Returns:
         One row per outcome: ``lead_id``, ``outcome`` and ``occurred_at`` (epoch seconds).

@@ -10,10 +10,11 @@ import json
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, func, literal, or_, select, union_all
+from sqlalchemy import func, literal, select, union_all
 
 from serving.decision_log.overrides import action_on, overrides_by_lead
-from serving.decision_log.records import GIVEN_UP, WITHDRAWN, Decision, DecisionSummary, Outcome
+from serving.decision_log.records import Decision, DecisionSummary, Outcome
+from serving.decision_log.standing_outcomes import counts, stands
 from serving.decision_log.tables import (
     CONTROL_LEADS,
     CURRENT_SCORES,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 _FETCH_ROWS = 1_000
 _SUMMARY_COLUMNS = [DECISIONS.c[field.name] for field in fields(DecisionSummary)]
 _OUTCOME_COLUMNS = [OUTCOMES.c[field.name] for field in fields(Outcome)]
-# What was answered by the default model: those of others answer other questions.
-_NOT_SHADOW = (DECISIONS.c.shadow == 0) & (DECISIONS.c.model == "")
 # The same id under two tenants is two leads.
 _LEAD = (DECISIONS.c.tenant, DECISIONS.c.lead_id)
 
@@ -81,10 +80,14 @@ def first_decisions(log: Engine, tenant: str = "", model: str = "") -> Iterator[
 def _chosen(
     log: Engine, number: ColumnElement[int], per: tuple[Column[Any], ...], tenant: str, model: str
 ) -> Iterator[Decision]:
-    answered = (DECISIONS.c.shadow == 0, DECISIONS.c.model == model)
-    numbers = select(number).where(*answered, *_of(DECISIONS, tenant)).group_by(*per)
+    numbers = select(number).where(*_answered_by(model), *_of(DECISIONS, tenant)).group_by(*per)
     query = select(DECISIONS).where(DECISIONS.c.id.in_(numbers)).order_by(DECISIONS.c.id)
     return map(_decision, _rows(log, query))
+
+
+def _answered_by(model: str) -> tuple[ColumnElement[bool], ...]:
+    """The decisions that a model answered with: those of others answer other questions."""
+    return DECISIONS.c.shadow == 0, DECISIONS.c.model == model
 
 
 def scores(log: Engine, since: int, until: int, *, shadow: bool = False) -> Iterator[DecisionSummary]:
@@ -136,8 +139,8 @@ def decisions_by_number(
     return (DecisionSummary(**_flags(row._asdict())) for row in rows)
 
 
-def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[str, Any]]]:
-    """Every hand-over of a lead by the default model: its decision, and what list and log know of it.
+def handed_over(log: Engine, tenant: str = "", model: str = "") -> Iterator[tuple[Decision, dict[str, Any]]]:
+    """Every hand-over of a lead by a model: its decision, and what list and log know of it.
 
     That is ``propensity``, ``by_lot``, ``worth``, ``handover_id``, ``tenant``, ``first_decided_at``, when
     the lead was first scored, ``owner``, whose list it was ("": anybody's), and ``taken_off``, whether people
@@ -145,7 +148,7 @@ def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[
     """
     first = (
         select(DECISIONS.c.lead_id, DECISIONS.c.tenant, func.min(DECISIONS.c.decided_at).label("at"))
-        .where(_NOT_SHADOW)
+        .where(*_answered_by(model))
         .group_by(DECISIONS.c.lead_id, DECISIONS.c.tenant)
         .subquery()
     )
@@ -158,14 +161,14 @@ def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[
         "owner": HANDOVERS.c.owner,
         "day": HANDOVERS.c.day,
     }
-    overrides = overrides_by_lead(log, tenant)
+    overrides = overrides_by_lead(log, tenant, model)
     same = (first.c.lead_id == DECISIONS.c.lead_id) & (first.c.tenant == DECISIONS.c.tenant)
     query = (
         select(DECISIONS, *(column.label(f"listed_{name}") for name, column in listed.items()))
         .join(HANDED_OVER, HANDED_OVER.c.decision_id == DECISIONS.c.id)
         .outerjoin(HANDOVERS, HANDOVERS.c.id == HANDED_OVER.c.handover_id)
         .outerjoin(first, same)
-        .where(*_of(DECISIONS, tenant), DECISIONS.c.model == "")
+        .where(*_of(DECISIONS, tenant), DECISIONS.c.model == model)
         .order_by(DECISIONS.c.id, HANDED_OVER.c.handover_id)
     )
     for row in _rows(log, query):
@@ -176,8 +179,8 @@ def handed_over(log: Engine, tenant: str = "") -> Iterator[tuple[Decision, dict[
         yield _decision(row), entry | flags | {"tenant": row["tenant"], "owner": entry["owner"] or ""}
 
 
-def handover_lists(log: Engine, tenant: str = "") -> Iterator[dict[str, Any]]:
-    """Every list of the default model in the order of days.
+def handover_lists(log: Engine, tenant: str = "", model: str = "") -> Iterator[dict[str, Any]]:
+    """Every list of a model in the order of days.
 
     Each has its request and counts, and ``cut``, the worth of its last lead above.
     """
@@ -190,7 +193,7 @@ def handover_lists(log: Engine, tenant: str = "") -> Iterator[dict[str, Any]]:
     query = (
         select(HANDOVERS, cut.c.cut)
         .outerjoin(cut, cut.c.handover_id == HANDOVERS.c.id)
-        .where(*_of(HANDOVERS, tenant), HANDOVERS.c.model == "")
+        .where(*_of(HANDOVERS, tenant), HANDOVERS.c.model == model)
         .order_by(HANDOVERS.c.day, HANDOVERS.c.id)
     )
     return _rows(log, query)
@@ -211,11 +214,10 @@ def lists_of_lead(log: Engine, lead_id: str, tenant: str = "") -> Iterator[dict[
     return _rows(log, query)
 
 
-def experiment_entries(log: Engine) -> Iterator[tuple[Decision, dict[str, Any]]]:
-    """The decision about each lead of a list or of its control group, in the order of the lists.
+def experiment_entries(log: Engine, model: str = "") -> Iterator[tuple[Decision, dict[str, Any]]]:
+    """The decision about each lead of a model's list or of its control group, in the order of the lists.
 
-    The lists are those of the default model. With it ``day``, ``handed_over``, ``by_lot`` and
-    ``control_share``.
+    With it ``day``, ``handed_over``, ``by_lot`` and ``control_share``.
     """
     arms = ((HANDED_OVER, 1), (CONTROL_LEADS, 0))
     both = union_all(*(_arm(table, handed_over) for table, handed_over in arms)).subquery()
@@ -223,7 +225,7 @@ def experiment_entries(log: Engine) -> Iterator[tuple[Decision, dict[str, Any]]]
     query = (
         select(DECISIONS, *(both.c[name] for name in names))
         .join(both, both.c.decision_id == DECISIONS.c.id)
-        .where(DECISIONS.c.model == "")
+        .where(DECISIONS.c.model == model)
         .order_by(both.c.handover_id, both.c.handed_over, both.c.rank)
     )
     for row in _rows(log, query):
@@ -255,26 +257,10 @@ def decisions_of_model(log: Engine, model_version: str) -> Iterator[Decision]:
 def outcomes(log: Engine, lead_id: str | None = None, tenant: str = "", model: str = "") -> Iterator[Outcome]:
     """The outcomes that answer a model's question, by ``occurred_at``, without those corrected or withdrawn.
 
-    Those of a named model are its own, with the leads that the default model's gave up. As long as none was
-    reported of it, all that were reported without a model count: there was no other way to report them.
+    Of a named model these are those that ``serving.decision_log.standing_outcomes.counts`` for it.
     """
-    later = OUTCOMES.alias()
-    same = [later.c[name] == OUTCOMES.c[name] for name in ("tenant", "lead_id")]
-    corrected = select(1).where(later.c.corrects == OUTCOMES.c.key, *same)
-    stands = (~corrected.exists(), OUTCOMES.c.outcome != WITHDRAWN)
-    query = select(*_OUTCOME_COLUMNS).where(*stands, *_of(OUTCOMES, tenant), _answers(model))
+    query = select(*_OUTCOME_COLUMNS).where(stands(), counts(model), *_of(OUTCOMES, tenant))
     return _outcomes(log, query if lead_id is None else query.where(OUTCOMES.c.lead_id == lead_id))
-
-
-def _answers(model: str) -> ColumnElement[bool]:
-    """Whether an outcome answers the question of a model."""
-    unnamed = OUTCOMES.c.model == ""
-    if not model:
-        return unnamed
-    of_model = OUTCOMES.alias()
-    has_own = exists(select(1).where(of_model.c.model == model))
-    also = or_(OUTCOMES.c.outcome.in_(GIVEN_UP), ~has_own)
-    return or_(OUTCOMES.c.model == model, and_(unnamed, also))
 
 
 def outcome_history(log: Engine, lead_id: str, tenant: str = "") -> Iterator[Outcome]:

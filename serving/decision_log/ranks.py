@@ -10,12 +10,13 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, literal, select, text, tuple_, update
+from sqlalchemy import Text, bindparam, exists, func, literal, select, text, tuple_, update
 
 from models.handover_selection import lead_lot
 from models.uncertainty import DORMANT, WITHHELD
 from serving.decision_log.database import DriverStatement
-from serving.decision_log.tables import DECISIONS, LEAD_RANKS, RANKED_VALUES
+from serving.decision_log.standing_outcomes import answers, stands
+from serving.decision_log.tables import DECISIONS, LEAD_RANKS, OUTCOMES, RANKED_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,11 +55,20 @@ _CLOSE = text(
 _CLOSE_VALUES = text(
     f"UPDATE lead_ranks SET closed = closed | 1 WHERE {_KEY} AND value_name <> '' AND closed & 1 = 0"  # noqa: S608
 )
-_REOPEN = text(
-    f"UPDATE lead_ranks SET closed = closed & 2 WHERE {_KEY} AND closed & 1 = 1 AND NOT EXISTS "  # noqa: S608
-    f"(SELECT 1 FROM outcomes AS stands WHERE {_KEY} AND model = '' AND outcome <> 'withdrawn' "
-    "AND NOT EXISTS "
-    f"(SELECT 1 FROM outcomes AS later WHERE {_KEY} AND later.corrects = stands.key))"
+_OF_TENANT, _OF_LEAD = bindparam("of_tenant", type_=Text), bindparam("of_lead", type_=Text)
+_REOPEN = (
+    update(LEAD_RANKS)
+    .where(
+        LEAD_RANKS.c.tenant == _OF_TENANT,
+        LEAD_RANKS.c.lead_id == _OF_LEAD,
+        LEAD_RANKS.c.closed.bitwise_and(1) == 1,
+        ~exists(
+            select(1).where(
+                OUTCOMES.c.tenant == _OF_TENANT, OUTCOMES.c.lead_id == _OF_LEAD, stands(), answers("")
+            )
+        ),
+    )
+    .values(closed=LEAD_RANKS.c.closed.bitwise_and(2))
 )
 _CLOSE_BY_STAGE = DriverStatement(
     "INSERT INTO lead_ranks (tenant, lead_id, value_name, decision_id, worth, known, lot, withheld, closed) "
@@ -205,7 +215,8 @@ def reopen_leads(connection: Connection, leads: Iterable[Lead]) -> None:
     """Put leads whose outcomes were all deleted or withdrawn back, and forget those never scored."""
     keys = _keys(leads)
     if keys:
-        connection.execute(_REOPEN, keys)
+        own = [{"of_tenant": key["tenant"], "of_lead": key["lead_id"]} for key in keys]
+        connection.execute(_REOPEN, own)
         connection.execute(_FORGET, keys)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from models.handover_selection import HandoverRequest
 
 OutcomeKind = Literal["accepted", "qualified", "rejected", "disqualified", "won", "lost", "withdrawn"]
+ACCEPTED: OutcomeKind = "accepted"
 WITHDRAWN: OutcomeKind = "withdrawn"
 # What ends a lead whatever else is asked of it; who was won may still renew.
 GIVEN_UP: tuple[OutcomeKind, ...] = ("rejected", "disqualified", "lost")

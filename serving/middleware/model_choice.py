@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from features.suggestions import suggest
+from features.suggestions import suggest_nearest
 from serving.problems import Problem, send_problem
 from serving.request_context import current_request
 from serving.settings import DEFAULT_MODEL, ServiceSettings, logged_name
@@ -83,8 +83,8 @@ def _chosen(scope: Scope) -> list[str]:
 
 def _unknown(name: str, names: Sequence[str]) -> Problem:
     known = ", ".join((DEFAULT_MODEL, *names))
-    hint = suggest(name, names) if names else ""
-    detail = f"there is no model {name[:40]!r} here{hint}; this service has {known}"
+    hint = suggest_nearest(name, names)
+    detail = f"there is no model {name[:40]!r} here; this service has {known}{hint}"
     return Problem(HTTPStatus.NOT_FOUND, "unknown_model", detail, "model")
 
 

@@ -74,7 +74,12 @@ def test_each_model_answers_under_its_name(client, by_hand, renewal):
 def test_an_unknown_name_is_refused_with_those_that_there_are(client):
     answer = score(client, LEAD, "?model=renewals")
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_model")
-    assert "did you mean 'renewal'?; this service has default, renewal" in answer.json()["detail"]
+    assert answer.json()["detail"] == (
+        "there is no model 'renewals' here; this service has default, renewal; did you mean 'renewal'?"
+    )
+    # One that is like none of them is answered with the names once.
+    detail = score(client, LEAD, "?model=churn").json()["detail"]
+    assert detail == "there is no model 'churn' here; this service has default, renewal"
     assert score(client, LEAD, "?model=renewal&model=default").json()["code"] == "invalid_value"
 
 

@@ -20,6 +20,7 @@ from serving.current_scores.reading import count_scores, find_score, read_page, 
 from serving.current_scores.records import ScoreFilter
 from serving.decision_log import handovers, queries
 from serving.decision_log.score_queue import oldest_queued, queue_leads, queue_length
+from serving.decision_log.standing_outcomes import OutcomeCounts, count_outcomes
 from serving.decision_log.statements import add_outcomes, erase
 from serving.decision_log.tables import DECISIONS
 from training.crm.score_file import read_score_file
@@ -315,8 +316,14 @@ def test_a_model_learns_from_the_outcomes_that_answer_its_question(log):
     in_transaction(log, add_outcomes, unnamed, NOW)
     # There was no way to say which model's they are.
     assert answers("") == answers("renewal") == {"won", "lost"}
+    assert count_outcomes(log, "renewal") == OutcomeCounts("renewal", own=0, given_up=1, others=1)
     in_transaction(log, add_outcomes, [make_outcome("renewed", "c", "won", model="renewal")], NOW)
     assert (answers(""), answers("renewal")) == ({"won", "lost"}, {"renewed", "lost"})
+    assert count_outcomes(log, "renewal") == OutcomeCounts("renewal", own=1, given_up=1, others=1)
+    # One that was taken back is as if it had never been reported.
+    back = make_outcome("back", "c", "withdrawn", corrects="renewed", model="renewal")
+    in_transaction(log, add_outcomes, [back], NOW)
+    assert answers("renewal") == {"won", "lost"}
     again = make_outcome("renewed", "c", "won")
     assert in_transaction(log, add_outcomes, [again], NOW) == ["key_conflict"]
 
