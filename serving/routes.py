@@ -138,9 +138,11 @@ def _serving(champion: ReloadingModel) -> dict[str, Any]:
 
 async def _key(_: Request) -> Response:
     """What the caller's own key may do, so that a client can offer that and nothing else."""
-    context = current_request()
+    service, context = bentoml.get_current_service(), current_request()
     scopes = SCOPES if context.scopes is None else context.scopes
-    body = KeyResponse(name=context.key_id, scopes=list(scopes), tenant=context.tenant)
+    names = [name or DEFAULT_MODEL for name in service.models]
+    models = [name for name in names if not context.key_models or name in context.key_models]
+    body = KeyResponse(name=context.key_id, scopes=list(scopes), tenant=context.tenant, models=models)
     return Response(body.model_dump_json(), media_type="application/json")
 
 

@@ -557,6 +557,9 @@ class KeyResponse(StrictModel):
     name: str | None = Field(description="the key's name; null: this service has no keys")
     scopes: list[str] = Field(description="what it opens: score, handover, outcomes, events, admin")
     tenant: str = Field(description="the tenant whose leads alone it sees; empty: it is bound to none")
+    models: list[str] = Field(
+        description="the models of this service that it may ask, `default` the one without a name"
+    )
 
 
 class HandoverOverrideIn(StrictModel):
@@ -1053,6 +1056,9 @@ class NextOffersOut(StrictModel):
     offers: list[NextOfferOut]
 
 
+NoCurrentScore = Literal["waiting", "off"]
+
+
 class LeadResponse(StrictModel):
     """A lead as it is now: score, reasons, what changed within a week, the weeks before, its timeline."""
 
@@ -1063,8 +1069,18 @@ class LeadResponse(StrictModel):
         "and one a week of the time before scores were kept"
     )
     state: LeadState | None = Field(
-        default=None, description="null before the lead was scored in the background"
+        default=None, description="null where the model has no current score of the lead"
     )
+    no_current_score: NoCurrentScore | None = Field(
+        default=None,
+        description="why it has none: the lead is `waiting` to be scored in the background, or that is `off` "
+        "in this service; what this answer says was computed for it either way",
+    )
+    name: str = Field(description="what a person calls it: its name, company or address, else its id")
+    account_id: str | None = Field(description="its account")
+    owner: str | None = Field(description="whose it is, by its attributes")
+    channel: str | None = Field(description="where it last came from")
+    stage: str | None = Field(description="the stage that it entered last")
     timeline: list[TimelineEvent] = Field(description="the newest first, at most 200")
     missing: list[MissingFact] = Field(
         description="what is not known of the lead, that which qualifies it first; an association, no promise"

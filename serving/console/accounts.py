@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,16 @@ from serving.console.lead_rows import row_writer
 from serving.console.pages import PageRefused
 from serving.console.today import require_lists
 from serving.endpoints.accounts import describe_account, encode_account, find_accounts, parse_account
+from serving.lead_store.lead_details import describe_lead
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from starlette.responses import Response
 
     from serving.console.lead_rows import RowWriter
     from serving.console.pages import Visit
+    from serving.schemas import AccountLead
 
 _PER_PAGE, _LONGEST_TEXT, _EVENTS = 25, 200, 40
 
@@ -50,20 +55,32 @@ async def account_page(visit: Visit) -> Response:
         visit.service.journal, visit.request.path_params["account_id"], visit.texts.lang
     )
     writer = row_writer(visit)
+    events = account.timeline[:_EVENTS]
     return visit.page(
         "account.html",
         active="accounts",
         account=account,
         writer=writer,
-        events=account.timeline[:_EVENTS],
+        events=events,
         event_text=lambda event: event_text(visit, writer, event),
         attributes=[
             (_title(writer, name), _shown(visit, value))
             for name, value in sorted(account.attributes.items())
             if value is not None and value != account.name
         ],
-        names={lead.lead_id: lead.name for lead in account.leads},
+        names=await _names(visit, account.leads, {event.lead_id for event in events}),
     )
+
+
+async def _names(visit: Visit, scored: Sequence[AccountLead], lead_ids: Collection[str]) -> dict[str, str]:
+    """What people call the leads of an account, also those that the model has no score of."""
+    names = {lead.lead_id: lead.name for lead in scored}
+    others = sorted(set(lead_ids) - names.keys())
+    if not others:
+        return names
+    known, now = await visit.service.store.leads(others, visit.visitor.tenant), int(time.time()) + 1
+    stored = (known.rows.lead(lead_id, now) for lead_id in others)
+    return names | {lead.lead_id: describe_lead(lead, now).name for lead in stored if lead is not None}
 
 
 def _title(writer: RowWriter, name: str) -> str:

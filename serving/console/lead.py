@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -13,13 +14,14 @@ from features.display_names import DisplayNames, humanise_name
 from features.history import ACCOUNT_PREFIX
 from serving.attribute_values import attribute_features, attribute_kind, known_values, value_text
 from serving.console.decisions import just_decided
-from serving.console.lead_rows import LeadInsight, question_in_words, row_writer
+from serving.console.lead_rows import question_in_words, row_writer
 from serving.console.pages import WHAT_IF as _IF
 from serving.console.pages import PageRefused
 from serving.console.score_path import HEIGHT, WIDTH, path_chart, score_path
 from serving.console.today import require_lists
 from serving.endpoints.base import log_decisions
-from serving.endpoints.leads import describe_stored_lead
+from serving.endpoints.leads import describe_stored_lead, why_no_current_score
+from serving.lead_store.lead_details import describe_lead
 from serving.request_context import current_request
 from serving.request_parsing import LeadById
 from serving.schemas import MAX_PAGE, LeadQuery
@@ -122,16 +124,16 @@ async def lead_page(visit: Visit) -> Response:
     ]
     result = view.lead.result
     writer = row_writer(visit)
-    row = None if current is None else writer.row(current, LeadInsight())
     decided = await lists.decided(tenant, visit.model, lead_id, 1)
     return visit.page(
         "lead.html",
         active="",
         lead_id=lead_id,
-        name=lead_id if current is None else current.name,
+        name=view.lead.name,
         current=current,
-        facts=() if row is None else row.facts,
-        account=None if current is None else current.account_id,
+        no_current_score=None if current is not None else why_no_current_score(service),
+        facts=writer.facts(view.lead),
+        account=view.lead.account_id,
         writer=writer,
         view=view,
         result=result,
@@ -315,5 +317,7 @@ async def forget_page(visit: Visit) -> Response:
     decisions = await visit.service.journal.decisions_of(lead_id, None, 1, tenant)
     if lead_id not in known.rows.versions and current is None and not decisions:
         raise PageRefused(HTTPStatus.NOT_FOUND, "console.no_lead")
-    name = lead_id if current is None else current.name
+    now = int(time.time()) + 1
+    stored = known.rows.lead(lead_id, now)
+    name = lead_id if stored is None else describe_lead(stored, now).name
     return visit.page("forget.html", active="", lead_id=lead_id, name=name)

@@ -11,7 +11,7 @@ from sqlalchemy import and_, func, select
 
 from serving.current_scores.reading import read_score_history, scores_of
 from serving.decision_log.standing_outcomes import stands
-from serving.decision_log.tables import OUTCOMES
+from serving.decision_log.tables import CURRENT_SCORES, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,9 +136,13 @@ def _read_decided(
         conditions.append(OUTCOMES.c.lead_id == lead_id)
     score = scores_of(model).c
     same_lead = and_(*(score[name] == OUTCOMES.c[name] for name in ("lead_id", "tenant", "model")))
+    # Whom the model has no score of has a name all the same, which the default one's score has.
+    default = CURRENT_SCORES.alias()
+    same_by_default = and_(*(default.c[name] == OUTCOMES.c[name] for name in ("lead_id", "tenant")))
     query = (
-        select(*names, func.coalesce(score.name, OUTCOMES.c.lead_id).label("name"))
+        select(*names, func.coalesce(score.name, default.c.name, OUTCOMES.c.lead_id).label("name"))
         .outerjoin(scores_of(model), same_lead)
+        .outerjoin(default, same_by_default)
         .where(*conditions)
         .order_by(OUTCOMES.c.id.desc())
         .limit(most)

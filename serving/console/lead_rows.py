@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from serving.console.texts import ConsoleTexts
     from serving.current_scores.records import CurrentScore
     from serving.lead_store.async_store import KnownLeads
+    from serving.schemas import LeadResponse
     from serving.scorer import Scorer
 
 # Reasons in a line: what speaks for a lead is what one calls about.
@@ -95,7 +96,7 @@ class RowWriter:
         settled = change is None or abs(change) <= 1
         return CallListRow(
             score=score,
-            facts=tuple(self._facts(score)),
+            facts=self.facts(score),
             insight=insight,
             chance="" if score.probability is None else t.percent(score.probability),
             interval=self._interval(score),
@@ -107,6 +108,16 @@ class RowWriter:
             key=key,
         )
 
+    def facts(self, lead: CurrentScore | LeadResponse) -> tuple[tuple[str, str], ...]:
+        """What a lead is known by beside its name, each with a word for what it is."""
+        values = [
+            ("console.account", lead.account_id),
+            ("console.channel", lead.channel and self.value("channel", lead.channel)),
+            ("console.stage", lead.stage and self.value("stage", lead.stage)),
+            ("console.owner", lead.owner),
+        ]
+        return tuple((self.texts(key), value) for key, value in values if value)
+
     def value(self, column: str, value: str) -> str:
         """A value as the company calls it, else as leadloop does, else made readable."""
         if (own := self.names.texts.get(f"{column}.{value}")) is not None:
@@ -114,16 +125,6 @@ class RowWriter:
         if column == "channel":
             return humanise_channel(value)
         return self.names.stage(value).render(self.texts.lang) if column == "stage" else value
-
-    def _facts(self, score: CurrentScore) -> list[tuple[str, str]]:
-        t = self.texts
-        values = [
-            ("console.account", score.account_id),
-            ("console.channel", score.channel and self.value("channel", score.channel)),
-            ("console.stage", score.stage and self.value("stage", score.stage)),
-            ("console.owner", score.owner),
-        ]
-        return [(t(key), value) for key, value in values if value]
 
     def _interval(self, score: CurrentScore) -> str:
         if score.interval_low is None or score.interval_high is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import bentoml
 from starlette.routing import Route
@@ -16,6 +16,7 @@ from features.point_in_time import is_visible
 from serving.attribute_values import missing_attributes
 from serving.endpoints.base import log_decisions, log_endpoint, openapi_operation, query_parameters
 from serving.endpoints.data_subject import erase_lead
+from serving.lead_store.lead_details import describe_lead
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
 from serving.request_parsing import LeadById
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from serving.decision_log.records import NewDecision
     from serving.lead_store.async_store import KnownLeads
     from serving.lead_store.stored_leads import StoredLead
+    from serving.schemas import NoCurrentScore
     from serving.scorer import Scorer
 
 PATH = "/v1/leads/{lead_id:path}"
@@ -75,7 +77,14 @@ async def _show(request: Request, journal: DecisionLog) -> LeadResponse:
         )
     await log_decisions(journal, decisions)
     answer: LeadResponse = response
-    return answer if current is None else answer.model_copy(update={"state": current.state})
+    if current is None:
+        return answer.model_copy(update={"no_current_score": why_no_current_score(service)})
+    return answer.model_copy(update={"state": current.state})
+
+
+def why_no_current_score(service: Any) -> NoCurrentScore:
+    """Why a model of the service has no current score of a lead that the store has."""
+    return "off" if service.background is None else "waiting"
 
 
 def describe_stored_lead(  # noqa: PLR0913, PLR0917  # a lead, what is known of it, and the question
@@ -94,10 +103,16 @@ def describe_stored_lead(  # noqa: PLR0913, PLR0917  # a lead, what is known of 
         raise ProblemResponse(Problem(HTTPStatus.NOT_FOUND, result.error.code, result.error.message))
     moments = [result.as_of - weeks * 7 * DAY for weeks in range(_WEEKS, -1, -1)]
     trend = scorer.trend(item, moments)
-    stored = known.rows.lead(lead_id, result.as_of)
+    # A lead that has a score is there as of then.
+    stored = cast("StoredLead", known.rows.lead(lead_id, result.as_of))
+    details = describe_lead(stored, result.as_of)
     return LeadResponse(
-        state=None,
         model_version=scorer.model.version,
+        name=details.name,
+        account_id=details.account_id,
+        owner=details.owner,
+        channel=details.channel,
+        stage=details.stage,
         result=_with_change(scorer, item, result, trend, query.lang),
         trend=_with_history(trend, history),
         timeline=_timeline(stored),
@@ -131,10 +146,10 @@ def _possible(value: ScoredValue | None) -> PossibleValue | None:
     return None if value is None else PossibleValue(text=value.text, probability=value.probability)
 
 
-def _next_offers(scorer: Scorer, lead: StoredLead | None, as_of: int) -> NextOffersOut | None:
+def _next_offers(scorer: Scorer, lead: StoredLead, as_of: int) -> NextOffersOut | None:
     """Which offers leads took next whose last offer was this lead's."""
     offers = scorer.model.next_offers
-    if offers is None or lead is None:
+    if offers is None:
         return None
     offer_events = [
         (event["occurred_at"], event["offer"], event.get("offer_stage"))
@@ -179,9 +194,7 @@ def _with_change(
     )
 
 
-def _timeline(lead: StoredLead | None) -> list[TimelineEvent]:
-    if lead is None:
-        return []
+def _timeline(lead: StoredLead) -> list[TimelineEvent]:
     events = [*timeline_events(lead.events), *timeline_events(lead.colleagues)]
     newest = sorted(events, key=lambda event: (event.occurred_at, event.type, event.what), reverse=True)
     return newest[:_LONGEST_TIMELINE]

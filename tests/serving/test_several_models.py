@@ -24,6 +24,7 @@ from serving.decision_log.frames import latest_scores
 from serving.decision_log.handovers import select_handovers
 from serving.decision_log.ranks import unrank_decisions
 from serving.decision_log.tables import DECISIONS, LEAD_RANKS
+from serving.middleware.api_keys import create_key
 from serving.settings import NamedModel, ServiceSettings, SettingsError
 
 LEAD = {"lead_id": "ada", "account": {}, "attributes": {"industry": "machinery"}}
@@ -69,6 +70,25 @@ def test_each_model_answers_under_its_name(client, by_hand, renewal):
     assert probabilities[1] > probabilities[0] + 0.3
     told = client.get("/v1/model?model=renewal").json()
     assert (told["model_version"], told["models"]) == (renewal.version, ["default", "renewal"])
+
+
+def test_a_key_is_told_the_models_that_it_may_ask(by_hand, renewal, tmp_path):
+    file = tmp_path / "keys.json"
+    limits = {"any": [], "renewals": ["renewal"], "both": ["renewal", "default"], "gone": ["churn"]}
+    keys = {name: create_key(file, name, ["score"], models=models) for name, models in limits.items()}
+    with ExitStack() as stack:
+        models = {"any": by_hand, RENEWAL: renewal}
+        client = start_client(models, str(tmp_path / "log.db"), stack, LEADLOOP_KEYS=str(file), **NAMED)
+        told = {
+            name: client.get("/v1/key", headers={"authorization": f"Bearer {key}"}).json()["models"]
+            for name, key in keys.items()
+        }
+    assert told == {
+        "any": ["default", "renewal"],
+        "renewals": ["renewal"],
+        "both": ["default", "renewal"],
+        "gone": [],
+    }
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(client):

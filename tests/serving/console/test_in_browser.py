@@ -47,17 +47,18 @@ def lead_events(number, name, text):
 
 @pytest.fixture(scope="module")
 def service(model_folder, tmp_path_factory):
-    """The address of a service with thirty leads, and the key of an administrator."""
+    """The address of a service with thirty leads, and keys of administrators: of all models, and of two."""
     folder = tmp_path_factory.mktemp("console")
     keys = folder / "keys.json"
     admin, crm = create_key(keys, "ada", [], role="admin"), create_key(keys, "crm", ["events"])
+    renewals = create_key(keys, "lena", [], role="admin", models=["renewal", "upsell"])
     leads = [lead_events(0, NASTY, NASTY), lead_events(1, LONG, LONG)]
     leads += [lead_events(number, f"Lead {number}", "demo") for number in range(2, 30)]
     settings = ServiceSettings(
         str(model_folder),
         keys=keys,
         log=LogSettings(str(folder / "decisions.db")),
-        also=(NamedModel("renewal", str(model_folder)),),
+        also=tuple(NamedModel(name, str(model_folder)) for name in ("renewal", "upsell")),
     )
     with (folder / "log").open("wb") as log, run_service(settings, log=log) as running:
         events = [each for lead in leads for each in lead]
@@ -66,7 +67,7 @@ def service(model_folder, tmp_path_factory):
             f"{running.url}/v1/events", json={"events": events}, headers=headers, trust_env=False
         )
         assert {each["status"] for each in answer.json()["results"]} == {"accepted"}
-        yield running.url, admin
+        yield running.url, admin, renewals
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def browser():
 @pytest.fixture(scope="module")
 def session(service, browser):
     """The cookies of somebody who has signed in, once there is a list to see."""
-    url, key = service
+    url, key, _ = service
     context = browser.new_context(locale="en")
     page = context.new_page()
     page.goto(f"{url}/console")
@@ -114,7 +115,7 @@ def visiting(browser, state, width=1440, lang="en", **options):
 
 @pytest.mark.parametrize(("lang", "width", "scheme", "with_axe"), VIEWS)
 def test_every_page_is_whole_and_shuts_nobody_out(service, browser, session, lang, width, scheme, with_axe):
-    url, _ = service
+    url, *_ = service
     with visiting(browser, session, width, lang, color_scheme=scheme) as page:
         for path in PAGES:
             answer = page.goto(url + path)
@@ -132,7 +133,7 @@ def test_every_page_is_whole_and_shuts_nobody_out(service, browser, session, lan
 
 @pytest.mark.parametrize(("lang", "width"), [("en", 390), ("de", 1440)])
 def test_the_door_is_open_to_everyone_and_says_what_is_wrong(service, browser, lang, width):
-    url, _ = service
+    url, *_ = service
     with visiting(browser, None, width, lang) as page:
         page.goto(f"{url}/console")
         assert page.evaluate("document.activeElement.id") == "key"
@@ -146,7 +147,7 @@ def test_the_door_is_open_to_everyone_and_says_what_is_wrong(service, browser, l
 
 @pytest.mark.parametrize("scripted", [True, False])
 def test_a_decision_is_made_and_taken_back_with_and_without_the_script(service, browser, session, scripted):
-    url, _ = service
+    url, *_ = service
     with visiting(browser, session, java_script_enabled=scripted) as page:
         page.goto(f"{url}/console?text=Lead+{7 if scripted else 8}")
         name = page.locator("h2 a").inner_text()
@@ -159,7 +160,7 @@ def test_a_decision_is_made_and_taken_back_with_and_without_the_script(service, 
 
 
 def test_everything_is_reached_by_the_keyboard(service, browser, session):
-    url, _ = service
+    url, *_ = service
     with visiting(browser, session) as page:
         page.goto(f"{url}/console?text=Lead+9")
         page.keyboard.press("Tab")
@@ -181,13 +182,14 @@ def test_everything_is_reached_by_the_keyboard(service, browser, session):
 
 @pytest.mark.parametrize("scripted", [True, False])
 def test_a_model_is_chosen_by_the_keyboard_and_stays_while_one_goes_on(service, browser, session, scripted):
-    url, _ = service
+    url, *_ = service
     with visiting(browser, session, java_script_enabled=scripted) as page:
         page.goto(f"{url}/console?text=Lead+1")
         bar = page.get_by_role("navigation", name="Model", exact=True)
         assert bar.get_by_role("link").all_inner_texts() == [
             "Default SQL within 60 days",
             "renewal SQL within 60 days",
+            "upsell SQL within 60 days",
         ]
         bar.get_by_role("link", name="renewal").focus()
         page.keyboard.press("Enter")
@@ -210,7 +212,7 @@ def test_a_model_is_chosen_by_the_keyboard_and_stays_while_one_goes_on(service, 
 
 
 def test_the_language_that_is_chosen_stays(service, browser, session):
-    url, _ = service
+    url, *_ = service
     with visiting(browser, session, lang="en") as page:
         page.goto(f"{url}/console/model?model=renewal")
         page.get_by_role("link", name="DE", exact=True).click()
@@ -218,3 +220,66 @@ def test_the_language_that_is_chosen_stays(service, browser, session):
         assert page.evaluate("document.documentElement.lang") == "de"
         page.goto(f"{url}/console")
         assert page.evaluate("document.documentElement.lang") == "de"
+
+
+def _sign_in(page, url, key):
+    page.goto(f"{url}/console")
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_url(f"{url}/console")
+
+
+@pytest.mark.parametrize(("lang", "width"), [("en", 1440), ("de", 390)])
+def test_whom_a_key_limits_to_models_chooses_these_and_comes_to_no_other_by_address(
+    service, browser, session, lang, width
+):
+    """``session`` has waited until every lead has a score by each model."""
+    url, _, key = service
+    words = {
+        "en": ("Model", "You see no model called default here. You can choose: renewal, upsell."),
+        "de": (
+            "Modell",
+            "Ein Modell mit dem Namen default sehen Sie hier nicht. Zur Wahl stehen: renewal, upsell.",
+        ),
+    }
+    label, sentence = words[lang]
+    with visiting(browser, None, width, lang) as page:
+        _sign_in(page, url, key)
+        bar = page.get_by_role("navigation", name=label, exact=True)
+        links = bar.get_by_role("link")
+        assert [each.split()[0] for each in links.all_inner_texts()] == ["renewal", "upsell"]
+        # The first that they may see is shown where the address names none.
+        assert bar.locator("[aria-current]").inner_text().startswith("renewal")
+        links.nth(1).focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{url}/console?model=upsell")
+        assert bar.locator("[aria-current]").inner_text().startswith("upsell")
+        page.goto(f"{url}/console/leads/lead%2020?model=upsell")
+        other = page.locator("section[aria-labelledby=by-models] tbody th a")
+        assert other.all_inner_texts() == ["renewal"]
+        other.click()
+        page.wait_for_url(f"{url}/console/leads/lead%2020")
+        for path in (
+            *("/console", "/console/decided", "/console/leads/lead%2020", "/console/accounts"),
+            *("/console/accounts/demo", "/console/model", "/console/report"),
+        ):
+            for model in ("default", ""):
+                answer = page.goto(f"{url}{path}?model={model}")
+                if model:
+                    assert (answer.status, page.locator("h1").count()) == (404, 1), path
+                    assert sentence in page.inner_text("main")
+                elif page.locator("nav.models").count():
+                    assert bar.locator("[aria-current]").inner_text().startswith("renewal"), path
+        page.goto(f"{url}/console?model=default")
+        assert axe_violations(page) == []
+        # What their own pages would send, sent to another model, changes nothing of it.
+        page.goto(f"{url}/console?model=upsell&text=Lead+21")
+        page.locator("form[data-part]").first.evaluate(
+            "form => form.setAttribute('action', form.getAttribute('action').replace('upsell', 'default'))"
+        )
+        page.locator("form[data-part] button").first.click()
+        page.get_by_text(sentence).first.wait_for()
+    with visiting(browser, session) as page:
+        page.goto(f"{url}/console?text=Lead+21")
+        assert page.locator("h2 a").inner_text() == "Lead 21"
