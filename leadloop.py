@@ -207,9 +207,6 @@ def monitor(
         usage_error("--log replaces --scores and --outcomes; leave them out")
     if log is None and None in {scores, outcomes, id_, label}:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
-    from models.artifact import load
-    from training.cli.monitor import MonitorOptions, run_monitor
-
     if log is not None:
         logged = _logged_model(log, model, project)
         loaded = logged.model
@@ -217,10 +214,14 @@ def monitor(
     elif scores is None or outcomes is None or id_ is None or label is None:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
     else:
+        folder = _served_model_dir(model, project)
+        from models.artifact import load
         from training.monitoring.inputs import OutcomeFile, read_files
 
-        loaded = load(_served_model_dir(model, project))
+        loaded = load(folder)
         data = read_files(loaded, scores, OutcomeFile(outcomes, id_, label, time, positive, encoding))
+    from training.cli.monitor import MonitorOptions, run_monitor
+
     with show_progress("comparing scores with outcomes") as say:
         report = run_monitor(loaded, data, MonitorOptions(last, html, lang, relevel), say)
     print_result(report.to_dict(), json_)
@@ -255,9 +256,10 @@ def effect(
 ) -> None:
     """Measure whether calls help, with a control group."""
     from serving.decision_log.settings import DEFAULT_PLACE
-    from training.analysis.call_effect import estimate_call_effect
 
     logged = _logged_model(log or DEFAULT_PLACE, model, project)
+    from training.analysis.call_effect import estimate_call_effect
+
     listed, outcomes, definition = _experiment(logged, default_config(config), horizon)
     for notice in logged.notices():
         print_status(notice.render(lang))
@@ -288,9 +290,11 @@ class _LoggedModel:
 
 def _logged_model(place: str, model: str, project: str | None) -> _LoggedModel:
     """The model that ``--model`` says, a folder, the champion or a name, as a decision log has it."""
+    # A folder that is not there is told before anything heavy is imported.
+    folder = _served_model_dir(model, project)
     from models.artifact import load
 
-    loaded = load(_served_model_dir(model, project))
+    loaded = load(folder)
     return _LoggedModel(loaded, place, _logged_name(place, model, loaded))
 
 
