@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -277,15 +277,40 @@ class _LoggedModel:
     place: str
     name: str
 
+    @cached_property
+    def outcomes(self) -> DataFrame:
+        """The outcomes that count for the model: those that were reported, and those of the lead store."""
+        import polars as pl
+
+        from serving.decision_log.frames import open_existing_log, outcomes_frame
+
+        with open_existing_log(self.place) as opened:
+            reported = outcomes_frame(opened, self.name)
+        return pl.concat([reported, self.stage_outcomes]).sort("occurred_at", maintain_order=True)
+
+    @cached_property
+    def stage_outcomes(self) -> DataFrame:
+        """The outcomes that are entries into stages, where the model knows stages."""
+        from serving.decision_log.frames import open_existing_log
+        from serving.lead_store.stage_outcomes import stage_outcomes_frame
+        from training.data.log_dataset import target_stage
+
+        card = self.model.card
+        with open_existing_log(self.place) as opened:
+            return stage_outcomes_frame(opened, target_stage(card), card.closed_stages, card.reopen_stages)
+
     def notices(self) -> tuple[Message, ...]:
-        """Which outcomes in the log count for a named model."""
+        """Which outcomes in the log count: of a named model, and of the lead store."""
+        from features.messages import Message
         from serving.decision_log.frames import open_existing_log
         from serving.decision_log.standing_outcomes import count_outcomes
 
+        of_stages = self.stage_outcomes.height
+        told = (Message("outcomes.of_stages", n=of_stages),) if of_stages else ()
         if not self.name:
-            return ()
+            return told
         with open_existing_log(self.place) as opened:
-            return (count_outcomes(opened, self.name).message,)
+            return (count_outcomes(opened, self.name).message, *told)
 
 
 def _logged_model(place: str, model: str, project: str | None) -> _LoggedModel:
@@ -303,12 +328,12 @@ def _experiment(
 ) -> tuple[DataFrame, DataFrame, OutcomeDefinition]:
     """The experiment in a decision log, the outcomes in it, and how its leads are labelled."""
     from serving.decision_log.experiment import experiment_frame
-    from serving.decision_log.frames import open_existing_log, outcomes_frame
+    from serving.decision_log.frames import open_existing_log
 
     definition = _outcome_definition(logged.model, config, horizon)
     with open_existing_log(logged.place) as opened:
         listed = experiment_frame(opened, logged.model.features, logged.name)
-        return listed, outcomes_frame(opened, logged.name), definition
+    return listed, logged.outcomes, definition
 
 
 def _outcome_definition(
@@ -839,7 +864,6 @@ def _log_frames(
         handover_lists_frame,
         handovers_frame,
         open_existing_log,
-        outcomes_frame,
     )
     from training.data.log_dataset import DecisionLogFrames
 
@@ -849,7 +873,7 @@ def _log_frames(
     with open_existing_log(logged.place) as opened:
         rows = read_rows(opened, features, name)
         lists = handover_lists_frame(opened, name) if chance else None
-        return DecisionLogFrames(rows, outcomes_frame(opened, name), features, lists), definition
+    return DecisionLogFrames(rows, logged.outcomes, features, lists), definition
 
 
 def _served_model_dir(model: str, project: str | None) -> Path:

@@ -30,6 +30,8 @@ from serving.decision_log.database import open_log, writing
 from serving.decision_log.frames import decisions_frame, outcomes_frame
 from serving.decision_log.records import NewDecision, Outcome, RequestInfo
 from serving.decision_log.statements import add_decisions, add_outcomes, decision_rows
+from serving.lead_store.events import add_events
+from serving.lead_store.records import EventRow
 from serving.request_parsing import ScoringRequest
 from serving.scorer import Scorer
 from training.config.settings import TrainingConfig
@@ -200,6 +202,35 @@ def test_a_log_whose_outcomes_turned_is_not_healthy(company, tmp_path):
     report, code = watched(replace(company, log=str(turned)))
     assert (report["state"], code) == ("retrain", 4)
     assert "base_rate" in {reason["code"] for reason in report["reasons"]}
+
+
+def test_stages_that_the_lead_store_knows_are_outcomes(company, tmp_path):
+    """A CRM whose tables are synchronised has to report nothing."""
+    synced = replace(company, log=str(tmp_path / "synced.db"))
+    shutil.copy(company.log, synced.log)
+    with closing(sqlite3.connect(synced.log)) as db, db:
+        db.execute("DELETE FROM outcomes")
+    before = run("monitor", "--log", synced.log, "--model", synced.folder)
+    assert "no scored lead has an outcome yet" in before.output
+    log = writing(open_log(synced.log))
+    entries = [
+        EventRow(
+            f"t{number}",
+            "transition",
+            row["lead_id"],
+            None,
+            row["occurred_at"],
+            row["known_at"],
+            json.dumps({"stage": row["stage"]}),
+        )
+        for number, row in enumerate(company.past.transitions.iter_rows(named=True))
+    ]
+    in_transaction(log, add_events, entries, "", time.time())
+    log.dispose()
+    assert watched(synced)[0] == watched(company)[0]
+    ends = company.past.transitions.filter(pl.col("stage").is_in(list(SAYS)))
+    said = run("monitor", "--log", synced.log, "--model", synced.folder).output
+    assert f"{ends.height:,} outcomes are entries into stages that the lead store knows." in said
 
 
 def test_a_further_model_is_watched_under_its_name_or_by_its_folder(company, tmp_path, monkeypatch):

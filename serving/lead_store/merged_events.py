@@ -38,7 +38,7 @@ def share_events(
     Returns:
         The events of each of ``leads``.
     """
-    chained = _chain(merges)
+    chained = chain_known_merges(merges)
     frames = {kind: _frame(events[kind], schema) for kind, schema in _SCHEMAS.items()}
     ids = sorted(leads)
     parts = chained.add_vanished(pl.DataFrame({"lead_id": ids, PART: [0] * len(ids)}, schema=_PART_SCHEMA))
@@ -59,8 +59,15 @@ def share_events(
 _PART_SCHEMA: dict[str, Any] = {"lead_id": pl.String, PART: pl.Int64}
 
 
-def _chain(merges: Sequence[tuple[str, str, int]]) -> Merges:
-    """The merges with their chains; none where they form a circle, which no order of them explains."""
+def chain_known_merges(merges: Sequence[tuple[str, str, int]]) -> Merges:
+    """Chain the merges that the store knows.
+
+    Args:
+        merges: Who was merged into whom, and when that was known.
+
+    Returns:
+        The merges with their chains; none where they form a circle, which no order of them explains.
+    """
     try:
         return chain_merges([pl.DataFrame(sorted(merges), schema=MERGE_SCHEMA, orient="row")])
     except MergeCircleError:

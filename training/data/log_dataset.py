@@ -107,6 +107,17 @@ class LabelledDecisions:
     overridden: int = 0
 
 
+def target_stage(card: ModelCard) -> str:
+    """The stage, or the outcome of a flat export, that a model predicts.
+
+    >>> from types import SimpleNamespace
+    >>> target_stage(SimpleNamespace(label="sql within 60 days"))
+    'sql'
+    """
+    match = _WITHIN.fullmatch(card.label)
+    return match[1] if match else card.label
+
+
 def outcome_definition(
     card: ModelCard, label: LabelSpec | None = None, horizon: int | None = None
 ) -> OutcomeDefinition:
@@ -129,7 +140,7 @@ def outcome_definition(
     ('sql within 60 days', 60)
     """
     match = _WITHIN.fullmatch(card.label)
-    stage = label.stage if label else match[1] if match else card.label
+    stage = label.stage if label else target_stage(card)
     seconds = horizon or (label.horizon if label else round(float(match[2]) * DAY) if match else None)
     if seconds is None:
         msg = f"the model answers {card.label!r}, which does not say within how long; add --horizon DAYS"
