@@ -293,11 +293,10 @@ class _LoggedModel:
         """The outcomes that are entries into stages, where the model knows stages."""
         from serving.decision_log.frames import open_existing_log
         from serving.lead_store.stage_outcomes import stage_outcomes_frame
-        from training.data.log_dataset import target_stage
 
         card = self.model.card
         with open_existing_log(self.place) as opened:
-            return stage_outcomes_frame(opened, target_stage(card), card.closed_stages, card.reopen_stages)
+            return stage_outcomes_frame(opened, card.target_stage, card.closed_stages, card.reopen_stages)
 
     def notices(self) -> tuple[Message, ...]:
         """Which outcomes in the log count: of a named model, and of the lead store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,6 +25,8 @@ LIMITS = (
     ),
     "Reasons are associations. They do not say what happens if somebody changes something.",
 )
+
+_QUESTION = re.compile(r"(.+) within [\d.]+ days")
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,12 @@ class ModelCard:
     fairness: dict[str, Any] = field(default_factory=dict)
     closed_stages: tuple[str, ...] = ()
     reopen_stages: tuple[str, ...] = ()
+
+    @property
+    def target_stage(self) -> str:
+        """The stage whose entry the model predicts; "" where that is a column of a flat export."""
+        match = _QUESTION.fullmatch(self.label)
+        return "" if match is None or self.flat else match[1]
 
     @property
     def base_rate(self) -> float:

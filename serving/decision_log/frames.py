@@ -41,6 +41,7 @@ _DECISION_SCHEMA: dict[str, Any] = {
     "probability": pl.Float64,
     "grade": pl.String,
     "insufficient": pl.String,
+    "endpoint": pl.String,
     "complete": pl.Boolean,
     "by_hand": pl.Boolean,
 }
@@ -112,8 +113,9 @@ def decisions_frame(log: Engine, features: FeatureSet, model: str = "") -> pl.Da
 
     Returns:
         One row per decision: ``lead_id``, ``as_of``, ``decided_at``, ``model_version``, ``log_odds``,
-        ``probability``, ``grade``, ``insufficient``, ``complete``, ``by_hand`` and ``features``, a struct of
-        all of them: one may be called ``grade``, too. ``complete`` is false, and ``features`` null, where
+        ``probability``, ``grade``, ``insufficient``, ``endpoint``, ``complete``, ``by_hand`` and
+        ``features``, a struct of all of them: one may be called ``grade``, too. ``endpoint`` is the route of
+        the request, or ``rescore`` where nobody asked. ``complete`` is false, and ``features`` null, where
         another model with other features decided; ``by_hand`` says that people handed the lead over beside
         the model's choice. Shadow decisions are left out.
     """

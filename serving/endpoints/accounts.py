@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from models.account_chance import AccountDependence
-    from models.conversion import ConversionModel
     from models.explanation import Reason
     from serving.current_scores.records import CurrentScore
     from serving.decision_log.async_log import DecisionLog
@@ -61,7 +60,6 @@ _RANKINGS: WeakKeyDictionary[DecisionLog, dict[object, tuple[float, list[RankedA
 _NAMED_BY = re.compile(
     r"(company|account|organi[sz]ation|firma?|unternehmen|empresa)?[ _.-]?name|company|domain", re.IGNORECASE
 )
-_QUESTION = re.compile(r"(.+) within [\d.]+ days")
 _UNKNOWN = Problem(
     HTTPStatus.NOT_FOUND, "unknown_account", "the store knows no account of this id, nor leads of one"
 )
@@ -194,7 +192,7 @@ def _describe(  # noqa: PLR0913  # what is known of an account
     decisions: list[NewDecision],
 ) -> AccountResponse:
     attributes = rows.account_attributes(summary.account_id, summary.now)
-    target = target_stage(scorer.model)
+    target = scorer.model.card.target_stage
     scored = {lead.lead_id for lead in summary.leads}
     return AccountResponse(
         **summary_out(summary, attributes).model_dump(),
@@ -280,12 +278,6 @@ def account_dependence(service: Any) -> AccountDependence | None:
     """How dependent colleagues are by the model that is asked; None where it does not say."""
     current = service.served.champion.current
     return None if current is None else current.scorer.model.account_dependence
-
-
-def target_stage(model: ConversionModel) -> str:
-    """The stage whose entry a model predicts; "" where it predicts a column of a flat export."""
-    match = _QUESTION.fullmatch(model.card.label)
-    return "" if match is None or model.card.flat else match[1]
 
 
 routes = [

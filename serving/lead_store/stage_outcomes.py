@@ -32,7 +32,7 @@ def stage_outcomes_frame(
 
     Args:
         log: An open log, whose database the lead store lies in.
-        target: The stage that is predicted.
+        target: The stage that is predicted; "" where a column is.
         closed: The stages that end a lead's way; the target may be among them.
         reopen: The stages that open a closed lead again: a closing before is no outcome.
 
@@ -45,8 +45,8 @@ def stage_outcomes_frame(
     until = int(transitions["known_at"].max() or 0) + 1  # type: ignore[arg-type]  # whole seconds
     no_leads = LeadHistory.from_leads(pl.DataFrame(schema=LEAD_SCHEMA), until)
     standing = standing_transitions(replace(no_leads, transitions=transitions), closed, reopen)
-    outcomes = {**dict.fromkeys(closed, "disqualified"), target: "qualified"}
-    ends = standing.filter(pl.col("stage").is_in(outcomes)).with_columns(
+    outcomes = dict.fromkeys(closed, "disqualified") | ({target: "qualified"} if target else {})
+    ends = standing.filter(pl.col("stage").is_in(list(outcomes))).with_columns(
         outcome=pl.col("stage").replace_strict(outcomes, return_dtype=pl.String)
     )
     first = ends.group_by("lead_id", "outcome").agg(pl.col("occurred_at").min())

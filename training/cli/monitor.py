@@ -34,7 +34,7 @@ def run_monitor(
     model: ConversionModel, data: MonitoringData, options: MonitorOptions, say: Callable[[str], None]
 ) -> MonitoringReport:
     """Monitor a model, print the report, and write what ``options`` ask for."""
-    report = monitor_model(model, data.scores, data.outcomes, last=options.last)
+    report = monitor_model(model, data.scores, data.outcomes, last=options.last, in_force=data.in_force)
     for line in (*data.notices, *report.in_words()):
         say(line)
     if options.page is not None:

@@ -107,17 +107,6 @@ class LabelledDecisions:
     overridden: int = 0
 
 
-def target_stage(card: ModelCard) -> str:
-    """The stage, or the outcome of a flat export, that a model predicts.
-
-    >>> from types import SimpleNamespace
-    >>> target_stage(SimpleNamespace(label="sql within 60 days"))
-    'sql'
-    """
-    match = _WITHIN.fullmatch(card.label)
-    return match[1] if match else card.label
-
-
 def outcome_definition(
     card: ModelCard, label: LabelSpec | None = None, horizon: int | None = None
 ) -> OutcomeDefinition:
@@ -140,7 +129,7 @@ def outcome_definition(
     ('sql within 60 days', 60)
     """
     match = _WITHIN.fullmatch(card.label)
-    stage = label.stage if label else target_stage(card)
+    stage = label.stage if label else match[1] if match else card.label
     seconds = horizon or (label.horizon if label else round(float(match[2]) * DAY) if match else None)
     if seconds is None:
         msg = f"the model answers {card.label!r}, which does not say within how long; add --horizon DAYS"
@@ -170,8 +159,7 @@ def label_decisions(frames: DecisionLogFrames, definition: OutcomeDefinition) ->
     complete = _first_per_moment(timed.filter("complete"), by_chance=frames.by_chance)
     ends = _decisive_outcomes(frames.outcomes)
     until = int(frames.outcomes["occurred_at"].max() or -1) + 1  # type: ignore[arg-type]  # whole seconds
-    first_end = ends.group_by("lead_id").agg(ended=pl.col("occurred_at").min())
-    followed = complete.join(first_end, on="lead_id", how="left", maintain_order="left")
+    followed = complete.join(_first(ends), on="lead_id", how="left", maintain_order="left")
     still_open = followed.filter(pl.col("ended").is_null() | (pl.col("ended") >= pl.col("at"))).drop("ended")
     snapshots = Snapshots(still_open.select("lead_id", as_of="at"))
     known = compute_labels(_history(snapshots, ends, until), snapshots, definition.label).drop(
@@ -184,6 +172,22 @@ def label_decisions(frames: DecisionLogFrames, definition: OutcomeDefinition) ->
         closed=complete.height - still_open.height,
         overridden=frames.decisions.height - chosen.height,
     )
+
+
+def first_ends(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """When each lead ended by its outcomes.
+
+    Args:
+        outcomes: ``lead_id``, ``outcome`` and ``occurred_at``.
+
+    Returns:
+        ``lead_id`` and ``ended``, the first outcome that decides, in epoch seconds.
+    """
+    return _first(_decisive_outcomes(outcomes))
+
+
+def _first(ends: pl.DataFrame) -> pl.DataFrame:
+    return ends.group_by("lead_id").agg(ended=pl.col("occurred_at").min())
 
 
 OVERRIDDEN_TEXT = "were about leads that people handed over or took off beside the model's choice"

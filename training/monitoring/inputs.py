@@ -16,10 +16,12 @@ from features.ingest.quarantine import MAX_SHARE, SourceError, raise_above_limit
 from features.ingest.repeated_events import hash_rows
 from features.ingest.tables import open_table
 from features.ingest.timestamps import detect_format, parse_known_times
+from features.messages import Message
 from features.parsing import clean_text, parse_categories, parse_flags, parse_numbers, strip_missing
 from features.spreadsheet import unescape_formulas
 from training.data.dataset import FLAT_AS_OF
-from training.data.log_dataset import OVERRIDDEN_TEXT, EmptyLogError, label_decisions
+from training.data.log_dataset import OVERRIDDEN_TEXT, EmptyLogError, first_ends, label_decisions
+from training.monitoring.scores_in_force import ENDPOINT, ScoresInForce
 from training.monitoring.windows import AT, MONTH, join_outcomes
 
 if TYPE_CHECKING:
@@ -68,12 +70,14 @@ class OutcomeFile:
 class MonitoringData:
     """The ``scores`` of a model, and ``outcomes``: ``lead_id``, ``label`` (1.0 or 0.0), maybe ``as_of``.
 
-    ``notices`` are sentences on the files.
+    ``notices`` are sentences on the files. ``in_force`` are the scores of a service that scores leads of its
+    own accord.
     """
 
     scores: pl.DataFrame
     outcomes: pl.DataFrame
-    notices: tuple[str, ...] = ()
+    notices: tuple[str | Message, ...] = ()
+    in_force: ScoresInForce | None = None
 
     @property
     def known(self) -> pl.DataFrame:
@@ -173,7 +177,12 @@ def read_log(
     )
     outcomes = decisions.filter("matured").select("lead_id", pl.col("label").cast(pl.Float64), as_of="at")
     overridden = (f"{labelled.overridden:,} decisions {OVERRIDDEN_TEXT}: left out",)
-    return MonitoringData(scores, outcomes, overridden if labelled.overridden else ())
+    in_force = ScoresInForce.of(scores, first_ends(frames.outcomes)) if ENDPOINT in scores else None
+    notices: tuple[str | Message, ...] = overridden if labelled.overridden else ()
+    if in_force is not None:
+        day = f"{to_datetime(in_force.since):%Y-%m-%d}"
+        notices += (Message("monitor.scores_in_force", day=day),)
+    return MonitoringData(scores, outcomes, notices, in_force)
 
 
 def read_scores(model: ConversionModel, file: Path) -> pl.DataFrame:

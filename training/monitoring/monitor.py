@@ -42,27 +42,30 @@ from training.monitoring.windows import (
 from training.stats.intervals import effective_sample_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from models.conversion import ConversionModel
+    from models.drift import ReferenceDistribution
     from models.metrics import Interval
-    from models.model_card import ModelCard
     from training.monitoring.results import State
+    from training.monitoring.scores_in_force import ScoresInForce
 
     Floats = NDArray[np.float64]
+    Profiles = Mapping[str, ReferenceDistribution]
 
 # Once in a thousand, to both sides.
 _BEYOND_CHANCE = 3.2905
 
 
-def monitor_model(
+def monitor_model(  # noqa: PLR0913, PLR0917 - what is judged, by what, and since when
     model: ConversionModel,
     scores: pl.DataFrame,
     outcomes: pl.DataFrame,
     limits: AlertThresholds | None = None,
     last: int | None = None,
+    in_force: ScoresInForce | None = None,
 ) -> MonitoringReport:
     """Monitor a model by its scores and their outcomes.
 
@@ -74,6 +77,9 @@ def monitor_model(
         limits: The thresholds of alerts. Default: ``AlertThresholds()``.
         last: Only scores of so many days before the newest one count; the earlier ones are shown beside them.
             Default: all, by month.
+        in_force: All scores, where a service scored leads of its own accord and logged changes: then drift
+            compares those in force at the end with those in force when the model had taken over. Default:
+            all scores are compared with the rows of the training.
 
     Returns:
         The report.
@@ -83,13 +89,14 @@ def monitor_model(
     """
     parts, scores = _split_windows(scores, last)
     limits, card = limits or AlertThresholds(), model.card
+    compared, profiles = _compared(scores, card.profiles, in_force)
     features = (
-        scores.select("features").unnest("features") if "features" in scores.columns else pl.DataFrame()
+        compared.select("features").unnest("features") if "features" in compared.columns else pl.DataFrame()
     )
-    worth = effective_sample_size(scores["lead_id"])
-    score_drift = _drifts(card, scores.select(SCORE), worth)
-    # The card has one distribution of this name, the score's.
-    feature_drift = _drifts(card, features.drop(SCORE, strict=False), worth)
+    worth = effective_sample_size(compared["lead_id"])
+    score_drift = _drifts(profiles, compared.select(SCORE), worth)
+    # There is one distribution of this name, the score's.
+    feature_drift = _drifts(profiles, features.drop(SCORE, strict=False), worth)
     known = join_outcomes(scores, outcomes)
     unmatched = _unmatched_outcomes(pl.concat([rows for _, rows in parts] or [scores]), outcomes)
     whole = known if last is None else join_outcomes(pl.concat([rows for _, rows in parts]), outcomes)
@@ -118,10 +125,10 @@ def monitor_model(
         total=total,
         grades=grades,
         months=monthly,
-        windows=tuple(compute_windows(card.profiles.get(SCORE), parts, whole)),
+        windows=tuple(compute_windows(profiles.get(SCORE), parts, whole, in_force)),
         repair=estimate_intercept_update(known, limits.fewest),
         roc_auc=ranking,
-        unknown=_unknown(model, scores, known, limits) | _unmatched_unknown(unmatched, outcomes),
+        unknown=_unknown(profiles, scores, known, limits, in_force) | _unmatched_unknown(unmatched, outcomes),
         unmatched=unmatched.outcomes,
     )
 
@@ -176,12 +183,24 @@ def _unmatched_unknown(unmatched: _Unmatched, outcomes: pl.DataFrame) -> dict[st
     return {name: _unmatched_message(unmatched, outcomes)}
 
 
-def _drifts(card: ModelCard, columns: pl.DataFrame, worth: float) -> list[ColumnDrift]:
-    """The drift of each column from its reference distribution on the card, where it has one."""
+def _compared(
+    scores: pl.DataFrame, profiles: Profiles, in_force: ScoresInForce | None
+) -> tuple[pl.DataFrame, Profiles]:
+    """The scores whose distribution is compared, and what with."""
+    if in_force is None:
+        return scores, profiles
+    newest = int(scores[AT].max() or 0)  # type: ignore[arg-type]  # epoch seconds
+    if not in_force.is_comparable(newest):
+        return in_force.at(newest), {}
+    return in_force.at(newest), in_force.profiles(profiles)
+
+
+def _drifts(profiles: Profiles, columns: pl.DataFrame, worth: float) -> list[ColumnDrift]:
+    """The drift of each column from its reference distribution, where it has one."""
     return [
-        column_drift(column.name, card.profiles[column.name].drift(column, worth))
+        column_drift(column.name, profiles[column.name].drift(column, worth))
         for column in columns
-        if column.name in card.profiles
+        if column.name in profiles
     ]
 
 
@@ -297,14 +316,16 @@ def _ranking_alerts(current: Interval | None, reference: Interval | None) -> Ite
 
 
 def _unknown(
-    model: ConversionModel,
+    profiles: Profiles,
     scores: pl.DataFrame,
     known: pl.DataFrame,
     limits: AlertThresholds,
+    in_force: ScoresInForce | None,
 ) -> dict[str, Message]:
     conversions = group_calibration("all", known).enough
+    no_drift = Message("unknown.older_model" if in_force is None else "unknown.new_in_charge")
     missing = {
-        "score drift": (SCORE not in model.card.profiles, Message("unknown.older_model")),
+        "score drift": (SCORE not in profiles, no_drift),
         "feature drift": ("features" not in scores.columns, Message("unknown.no_features")),
         "insufficient": ("insufficient" not in scores.columns, Message("unknown.no_doubts")),
         "outcomes": (known.is_empty(), Message("unknown.no_outcomes")),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from models.drift import Drift
+    from training.monitoring.scores_in_force import ScoresInForce
 
 AT, MONTH = "at", "month"
 
@@ -81,14 +82,19 @@ def by_month(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def compute_windows(
-    reference: ReferenceDistribution | None, parts: Sequence[tuple[str, pl.DataFrame]], known: pl.DataFrame
+    reference: ReferenceDistribution | None,
+    parts: Sequence[tuple[str, pl.DataFrame]],
+    known: pl.DataFrame,
+    in_force: ScoresInForce | None = None,
 ) -> Iterator[Window]:
     """Drift and calibration of scores by windows.
 
     Args:
-        reference: The distribution of scores held out in training, if known.
+        reference: The distribution that scores are compared with, if known.
         parts: The name and the scores of each window, the earliest first.
         known: The scores with an outcome, of all windows.
+        in_force: All scores, of which those in force at the end of each window are compared. Default: the
+            scores of the window.
 
     Yields:
         One ``Window`` per part, compared with the reference and with the window before.
@@ -96,7 +102,9 @@ def compute_windows(
     before: ReferenceDistribution | None = None
     keys = [key for key in ("lead_id", AT, "as_of") if key in known.columns]
     for name, rows in parts:
-        scores, worth = rows[SCORE], effective_sample_size(rows["lead_id"])
+        newest = 0 if in_force is None or rows.is_empty() else int(rows[AT].max())  # type: ignore[arg-type]
+        compared = rows if in_force is None or rows.is_empty() else in_force.at(newest)
+        scores, worth = compared[SCORE], effective_sample_size(compared["lead_id"])
         outcomes = known.join(rows.select(keys).unique(), on=keys, how="semi", nulls_equal=True)
         yield Window(
             name,
