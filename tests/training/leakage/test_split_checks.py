@@ -140,3 +140,9 @@ def test_a_few_outcomes_less_are_chance(tmp_path):
         .otherwise(pl.lit("No"))
     )
     assert check(flat(tmp_path, frame), "LC008").outcome == "clean"
+
+
+def test_checks_run_where_no_row_is_old_enough_to_learn_from(dated):
+    """A log of few weeks: a label's gap before the newest rows there is none."""
+    young = replace(dated, gap=10**9)
+    assert {each.code: each.outcome for each in run_checks(young)}["LC010"] == "clean"
