@@ -8,7 +8,7 @@ SPARK := $(VENV)/.spark
 SPARK_LOCK := training/spark/requirements.lock
 PATHS := features models training serving leadloop.py tests notebooks examples docs
 
-# Two tests at a time on two cores: threads of one would wait for those of the other.
+# Threads of one test would wait for those of the others.
 ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -47,10 +47,11 @@ types: $(READY) ## strict type check
 docs: $(READY) ## build the documentation into docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-# Spark's tests run where there is a Java to run them with, and skip with a reason elsewhere.
+# Spark's tests run where there is a Java to run them with, and skip with a reason elsewhere. Three tests at a
+# time on two cores, as many of them wait for a server or a browser.
 test: $(READY) ## everything that CI runs; the tests build the documentation, too
 	@$(MAKE) --no-print-directory -j 3 lint types $(if $(shell command -v java),$(SPARK))
-	$(ONE_THREAD) $(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(ONE_THREAD) $(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 quick: $(READY) ## the tests that take seconds
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow"
