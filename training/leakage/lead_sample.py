@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Flags = NDArray[np.bool_]
 
-_AGES = 10
+_AGES, _AGE = 10, "lead.age"
 # A strong and honest signal may multiply the odds by so much; of few leads it may be right about so many.
 HONEST_ODDS = 8.0
 FEW_LEADS_ODDS, FEW_LEADS_RATE = 4.0, 0.5
@@ -37,13 +37,24 @@ def age_strata(dataset: Dataset) -> NDArray[np.intp]:
     Leads that win do so young, and the others grow old: whatever grows with age tells them apart, and nothing
     follows from that.
     """
-    if dataset.history is None:
+    age = _ages(dataset)
+    if age is None:
         return np.zeros(len(dataset), np.intp)
-    created = dataset.history.leads.select("lead_id", "created_at")
-    joined = dataset.rows.select("lead_id", "as_of").join(created, "lead_id", "left", maintain_order="left")
-    age = (joined["as_of"] - joined["created_at"]).to_numpy()
     edges = np.unique(np.quantile(age[dataset.label == 1], np.linspace(0, 1, _AGES + 1), method="lower"))
     return np.searchsorted(edges, age, side="left")
+
+
+def _ages(dataset: Dataset) -> NDArray[np.number] | None:
+    """(n,) the lead's age at each row; None of a flat export.
+
+    Rows of a log, or of a table that a warehouse made, have no history, but the age as a feature.
+    """
+    if dataset.history is not None:
+        created = dataset.history.leads.select("lead_id", "created_at")
+        rows = dataset.rows.select("lead_id", "as_of").join(created, "lead_id", "left", maintain_order="left")
+        return (rows["as_of"] - rows["created_at"]).to_numpy()
+    is_known = any(spec.name == _AGE and spec.reduce != "value" for spec in dataset.features.specs)
+    return dataset.rows[_AGE].fill_null(0).to_numpy() if is_known else None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from features.ingest.mapping import FlatMapping
 from features.labels import LabelSpec
 from training.data.dataset import from_flat_export, from_history
 from training.leakage.checks import run_checks
+from training.leakage.lead_sample import age_strata
 from training.simulation.simulator import simulate
 
 CLOSED = ("sql", "disqualified")
@@ -146,3 +147,11 @@ def test_checks_run_where_no_row_is_old_enough_to_learn_from(dated):
     """A log of few weeks: a label's gap before the newest rows there is none."""
     young = replace(dated, gap=10**9)
     assert {each.code: each.outcome for each in run_checks(young)}["LC010"] == "clean"
+
+
+def test_rows_without_a_history_are_compared_within_ages_too(dated):
+    """Rows of a log have no history, and leads that convert are young there as well."""
+    logged = replace(dated, history=None)
+    assert (age_strata(logged) == age_strata(dated)).all()
+    assert len(np.unique(age_strata(logged))) > 5
+    assert check(logged, "LC001").findings == check(dated, "LC001").findings
