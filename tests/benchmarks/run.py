@@ -32,7 +32,7 @@ WITH_MODEL = (
 LONGER = (
     *WITH_MODEL,
     *("handover", "handover_weights", "interval_coverage", "leak_checks", "learning_curve"),
-    *("accounts", "misspecified_coverage", "report", "train_cost", "worlds"),
+    *("accounts", "misspecified_coverage", "report", "snapshot_grid", "train_cost", "worlds"),
 )
 MILLION = 1_000_000
 

@@ -25,6 +25,7 @@ from benchmarks import (
     refused_bodies,
     report,
     run,
+    snapshot_grid,
     soak,
     stalls,
     worlds,
@@ -128,6 +129,15 @@ def test_lists_of_the_console_are_measured_and_read_from_their_indexes(tmp_path)
     assert "INDEX current_scores_by_owner" in plans["how many of an owner"]
     assert "INDEX current_scores_by_probability" in plans["choices (once a minute)"]
     assert not any("SCAN current_scores" in plan for plan in plans.values())
+
+
+def test_snapshots_of_fixed_ages_are_judged_beside_those_of_any_age():
+    company = snapshot_grid.simulated("small", 1.0, 60, 60, 250, seed=1)
+    fixed, own = (snapshot_grid.scored(company, fixed=each) for each in (True, False))
+    assert (fixed[0] == own[0]).all()
+    assert (fixed[2] == own[2]).all()
+    assert (fixed[1] != own[1]).any()
+    assert fixed[3] < own[3]
 
 
 def test_companies_that_convert_slowly_convert_less():
