@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,8 +147,8 @@ def train(
     elif from_log is None:
         config, dataset, file = source.to_config(), None, source.configuration
     else:
-        logged = _logged_model(from_log, model, project)
-        config, dataset = _log_training_data(logged, source.config, horizon, chance=handed_over)
+        reading = _read_log_of(model, from_log, project)
+        config, dataset = _log_training_data(reading, source.config, horizon, chance=handed_over)
         file = source.config
     store = resolve_tracking(config, OUT, project or _project_of(model))
     with show_progress("training") as say:
@@ -208,9 +208,9 @@ def monitor(
     if log is None and None in {scores, outcomes, id_, label}:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
     if log is not None:
-        logged = _logged_model(log, model, project)
-        loaded = logged.model
-        data = _log_monitoring_data(logged, default_config(config), horizon)
+        reading = _read_log_of(model, log, project)
+        loaded = reading.model
+        data = _log_monitoring_data(reading, default_config(config), horizon)
     elif scores is None or outcomes is None or id_ is None or label is None:
         usage_error("name --scores, --outcomes, --id and --label, or --log")
     else:
@@ -257,11 +257,11 @@ def effect(
     """Measure whether calls help, with a control group."""
     from serving.decision_log.settings import DEFAULT_PLACE
 
-    logged = _logged_model(log or DEFAULT_PLACE, model, project)
+    reading = _read_log_of(model, log or DEFAULT_PLACE, project)
     from training.analysis.call_effect import estimate_call_effect
 
-    listed, outcomes, definition = _experiment(logged, default_config(config), horizon)
-    for notice in logged.notices():
+    listed, outcomes, definition = _experiment(reading, default_config(config), horizon)
+    for notice in reading.notices:
         print_status(notice.render(lang))
     result = estimate_call_effect(listed, outcomes, definition, by or (), all_reported=all_reported)
     for line in result.in_words(lang):
@@ -270,69 +270,58 @@ def effect(
 
 
 @dataclass(frozen=True)
-class _LoggedModel:
-    """A model, and the ``name`` under which the decision log at ``place`` has it; "" for the default one."""
+class _LogReading:
+    """What a decision log says of a model.
+
+    Attributes:
+        model: The model.
+        place: Where the log is.
+        name: The name under which the log has the model; "" for the default one.
+        outcomes: The outcomes that count for it: those that were reported, and those of the lead store.
+        notices: Which outcomes these are, as sentences.
+    """
 
     model: ConversionModel
     place: str
     name: str
-
-    @cached_property
-    def outcomes(self) -> DataFrame:
-        """The outcomes that count for the model: those that were reported, and those of the lead store."""
-        import polars as pl
-
-        from serving.decision_log.frames import open_existing_log, outcomes_frame
-
-        with open_existing_log(self.place) as opened:
-            reported = outcomes_frame(opened, self.name)
-        return pl.concat([reported, self.stage_outcomes]).sort("occurred_at", maintain_order=True)
-
-    @cached_property
-    def stage_outcomes(self) -> DataFrame:
-        """The outcomes that are entries into stages, where the model knows stages."""
-        from serving.decision_log.frames import open_existing_log
-        from serving.lead_store.stage_outcomes import stage_outcomes_frame
-
-        card = self.model.card
-        with open_existing_log(self.place) as opened:
-            return stage_outcomes_frame(opened, card.target_stage, card.closed_stages, card.reopen_stages)
-
-    def notices(self) -> tuple[Message, ...]:
-        """Which outcomes in the log count: of a named model, and of the lead store."""
-        from features.messages import Message
-        from serving.decision_log.frames import open_existing_log
-        from serving.decision_log.standing_outcomes import count_outcomes
-
-        of_stages = self.stage_outcomes.height
-        told = (Message("outcomes.of_stages", n=of_stages),) if of_stages else ()
-        if not self.name:
-            return told
-        with open_existing_log(self.place) as opened:
-            return (count_outcomes(opened, self.name).message, *told)
+    outcomes: DataFrame
+    notices: tuple[Message, ...]
 
 
-def _logged_model(place: str, model: str, project: str | None) -> _LoggedModel:
-    """The model that ``--model`` says, a folder, the champion or a name, as a decision log has it."""
+def _read_log_of(model: str, place: str, project: str | None) -> _LogReading:
+    """What a log says of the model that ``--model`` names: a folder, the champion, or one of the service."""
     # A folder that is not there is told before anything heavy is imported.
     folder = _served_model_dir(model, project)
+    import polars as pl
+
+    from features.messages import Message
     from models.artifact import load
+    from serving.decision_log.frames import open_existing_log, outcomes_frame
+    from serving.decision_log.standing_outcomes import count_outcomes
+    from serving.lead_store.stage_outcomes import stage_outcomes_frame
 
     loaded = load(folder)
-    return _LoggedModel(loaded, place, _logged_name(place, model, loaded))
+    name, card = _logged_name(place, model, loaded), loaded.card
+    with open_existing_log(place) as opened:
+        of_stages = stage_outcomes_frame(opened, card.target_stage, card.closed_stages, card.reopen_stages)
+        outcomes = pl.concat([outcomes_frame(opened, name), of_stages])
+        of_name = (count_outcomes(opened, name).message,) if name else ()
+    stages = (Message("outcomes.of_stages", n=of_stages.height),) if of_stages.height else ()
+    outcomes = outcomes.sort("occurred_at", maintain_order=True)
+    return _LogReading(loaded, place, name, outcomes, (*of_name, *stages))
 
 
 def _experiment(
-    logged: _LoggedModel, config: Config | None, horizon: int | None
+    reading: _LogReading, config: Config | None, horizon: int | None
 ) -> tuple[DataFrame, DataFrame, OutcomeDefinition]:
     """The experiment in a decision log, the outcomes in it, and how its leads are labelled."""
     from serving.decision_log.experiment import experiment_frame
     from serving.decision_log.frames import open_existing_log
 
-    definition = _outcome_definition(logged.model, config, horizon)
-    with open_existing_log(logged.place) as opened:
-        listed = experiment_frame(opened, logged.model.features, logged.name)
-    return listed, logged.outcomes, definition
+    definition = _outcome_definition(reading.model, config, horizon)
+    with open_existing_log(reading.place) as opened:
+        listed = experiment_frame(opened, reading.model.features, reading.name)
+    return listed, reading.outcomes, definition
 
 
 def _outcome_definition(
@@ -825,7 +814,7 @@ def _table_training_data(place: str, model: Path, config: Config) -> Dataset:
 
 
 def _log_training_data(
-    logged: _LoggedModel, config: Path | None, horizon: int | None, *, chance: bool
+    reading: _LogReading, config: Path | None, horizon: int | None, *, chance: bool
 ) -> tuple[Config, Dataset]:
     """The configuration and the rows to learn from of a decision log; without a file, a default one."""
     from training.config.settings import Config, FlatConfig
@@ -834,28 +823,28 @@ def _log_training_data(
     from training.learner.selection_test import selection_p_value
 
     settings = default_config(config)
-    frames, definition = _log_frames(logged, settings, horizon, chance=chance)
-    settings = settings or Config(flat=FlatConfig(Path(logged.place), definition.text))
+    frames, definition = _log_frames(reading, settings, horizon, chance=chance)
+    settings = settings or Config(flat=FlatConfig(Path(reading.place), definition.text))
     data = dataset_from_log(
-        frames, definition, logged.model.card, settings.training.weights, selection_test=selection_p_value
+        frames, definition, reading.model.card, settings.training.weights, selection_test=selection_p_value
     )
     return settings, replace(
         data,
         monotone=monotone_constraints(data.features, settings.training.monotone),
-        notices=(*logged.notices(), *data.notices),
+        notices=(*reading.notices, *data.notices),
     )
 
 
-def _log_monitoring_data(logged: _LoggedModel, config: Config | None, horizon: int | None) -> MonitoringData:
+def _log_monitoring_data(reading: _LogReading, config: Config | None, horizon: int | None) -> MonitoringData:
     """The decisions of a model in a decision log, with the outcomes that count for it."""
     from training.monitoring.inputs import read_log
 
-    data = read_log(logged.model, *_log_frames(logged, config, horizon))
-    return replace(data, notices=(*logged.notices(), *data.notices))
+    data = read_log(reading.model, *_log_frames(reading, config, horizon))
+    return replace(data, notices=(*reading.notices, *data.notices))
 
 
 def _log_frames(
-    logged: _LoggedModel, config: Config | None, horizon: int | None, *, chance: bool = False
+    reading: _LogReading, config: Config | None, horizon: int | None, *, chance: bool = False
 ) -> tuple[DecisionLogFrames, OutcomeDefinition]:
     """The decision log as frames with a model's features, and how its decisions are labelled."""
     from serving.decision_log.frames import (
@@ -866,13 +855,13 @@ def _log_frames(
     )
     from training.data.log_dataset import DecisionLogFrames
 
-    features, name = logged.model.features, logged.name
-    definition = _outcome_definition(logged.model, config, horizon)
+    features, name = reading.model.features, reading.name
+    definition = _outcome_definition(reading.model, config, horizon)
     read_rows = handovers_frame if chance else decisions_frame
-    with open_existing_log(logged.place) as opened:
+    with open_existing_log(reading.place) as opened:
         rows = read_rows(opened, features, name)
         lists = handover_lists_frame(opened, name) if chance else None
-    return DecisionLogFrames(rows, logged.outcomes, features, lists), definition
+    return DecisionLogFrames(rows, reading.outcomes, features, lists), definition
 
 
 def _served_model_dir(model: str, project: str | None) -> Path:

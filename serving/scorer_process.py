@@ -192,8 +192,8 @@ class FollowedScorers:
 
     def find(self, name: str) -> Scorer | None:
         """The scorer of a model; None where there is none."""
-        found = self._scorers.get(name)
-        return None if found is None else found[1]
+        entry = self._scorers.get(name)
+        return None if entry is None else entry[1]
 
     def find_model(self, name: str) -> ConversionModel | None:
         """A model; None where there is none."""

@@ -18,10 +18,11 @@ from serving.decision_log.tables import LEAD_EVENTS
 from serving.lead_store.merged_events import chain_known_merges
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from sqlalchemy import Connection, Engine, Select
+    from sqlalchemy import Connection, Engine, Row, Select
 
+_CHUNK_ROWS = 10_000
 _SCHEMA = {"lead_id": pl.String, "outcome": pl.String, "occurred_at": pl.Int64}
 
 
@@ -58,21 +59,26 @@ def _known_transitions(connection: Connection) -> pl.DataFrame:
     merges = [
         (str(row.subject), str(row.other), int(row.known_at)) for row in connection.execute(_rows("merge"))
     ]
-    rows = [tuple(row) for row in connection.execute(_rows("transition"))]
-    schema = {"lead_id": pl.String, "other": pl.String, "occurred_at": pl.Int64, "known_at": pl.Int64}
-    frame = pl.DataFrame(rows, {**schema, "content": pl.String}, orient="row").select(
-        "lead_id",
-        "occurred_at",
-        "known_at",
-        stage=pl.col("content").str.json_path_match("$.stage"),
-        reason=pl.lit(None, pl.String),
-    )
+    rows = connection.execution_options(yield_per=_CHUNK_ROWS).execute(_rows("transition"))
+    frame = pl.concat([_as_transitions([]), *map(_as_transitions, rows.partitions())])
     leads = pl.DataFrame(
         {"lead_id": sorted({*frame["lead_id"], *(id_ for pair in merges for id_ in pair[:2])})}
     )
     parts = leads.select(pl.col("lead_id").cast(pl.String), pl.lit(0, pl.Int64).alias(PART))
     shared = chain_known_merges(merges).share(frame.join(parts, on="lead_id", maintain_order="left"), parts)
     return shared.select(*TRANSITION_SCHEMA)
+
+
+def _as_transitions(rows: Sequence[Row[tuple[str, str, int, int, str]]]) -> pl.DataFrame:
+    """Rows of the store in the columns of a history."""
+    columns = {"lead_id": pl.String, "other": pl.String, "occurred_at": pl.Int64, "known_at": pl.Int64}
+    return pl.DataFrame(list(map(tuple, rows)), {**columns, "content": pl.String}, orient="row").select(
+        "lead_id",
+        "occurred_at",
+        "known_at",
+        stage=pl.col("content").str.json_path_match("$.stage"),
+        reason=pl.lit(None, pl.String),
+    )
 
 
 def _rows(kind: str) -> Select[tuple[str, str, int, int, str]]:

@@ -7,6 +7,7 @@ could also be otherwise stands as a comment beside the line.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -27,7 +28,7 @@ from training.config.table_links import find_join_key, find_leads_table
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-from training.config.file_survey import FileProfile
+    from training.config.file_survey import FileProfile
 
 _STAGE_DATE = stage_pattern("date")
 _BIRTH = re.compile(r"birth|geburt|naissance|nacimiento|founded|gegründet", re.IGNORECASE)
@@ -49,8 +50,8 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
     leads = find_leads_table(profiles)
     key, created = leads.keys[0], _creation(leads)
     draft = HistoryDraft(_title(profiles), [])
+    accounts: list[_Accounts] = []
     events: list[DraftBlock] = []
-    accounts: list[tuple[FileProfile, str, str]] = []
     for other in profiles:
         if other is leads:
             continue
@@ -59,37 +60,51 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
             blocks, remarks = draft_events(leads, other, shared[1])
             events += blocks
             draft.aside += remarks
-        elif (shared := find_join_key(other, leads)) is not None:
-            if _names_accounts(shared[1]):
-                accounts.append((other, *shared))
-            else:
-                draft.aside.append(
-                    f"{other.name} says more of {shared[1]!r}; to use it, join it to the leads"
-                )
-        else:
+        elif (link := find_join_key(other, leads)) is None:
             apart = _why_apart(leads, other) + _linked_by(leads, other, profiles)
             draft.aside.append(f"{other.name} is left out: {apart}")
-    accounts.sort(key=lambda each: -each[0].frame.height)
+        elif _names_accounts(link[1]):
+            accounts.append(_Accounts(other, *link))
+        else:
+            draft.aside.append(f"{other.name} says more of {link[1]!r}; to use it, join it to the leads")
+    accounts.sort(key=lambda each: -each.profile.frame.height)
     draft.aside += [
-        f"{other.name} says more of {column!r}; to use it, join it to the leads: accounts are one table only"
-        for other, _, column in accounts[1:]
+        f"{each.profile.name} says more of {each.column!r}; to use it, join it to the leads: accounts are one "
+        "table only"
+        for each in accounts[1:]
     ]
     own, remarks = own_transitions(leads, key, created)
     draft.aside += remarks
-    company = accounts[0][2] if accounts else _company_id(leads, {key, created})
+    company = accounts[0].column if accounts else _company_id(leads, {key, created})
+    companies = [
+        DraftBlock("accounts", each.profile.table, {"columns": {"account_id": each.key}})
+        for each in accounts[:1]
+    ]
+    draft.blocks = [_leads_block(leads, key, created, company), *companies, *events, *own]
+    return draft
+
+
+@dataclass(frozen=True, slots=True)
+class _Accounts:
+    """A table of companies: its key, and the column of leads that holds it."""
+
+    profile: FileProfile
+    key: str
+    column: str
+
+
+def _leads_block(leads: FileProfile, key: str, created: str, company: str | None) -> DraftBlock:
+    """The table of leads with its columns of the contract, deleted rows, and what lies inside of JSON."""
     account = {} if company is None else {"account_id": company}
-    columns = {"lead_id": key, "created_at": created} | account
+    keys: dict[str, Any] = {"columns": {"lead_id": key, "created_at": created} | account}
     deleted = next((name for name in leads.low_cardinality if _DELETED.search(name)), None)
-    keys: dict[str, Any] = {"columns": columns} | ({} if deleted is None else {"deleted": deleted})
+    if deleted is not None:
+        keys["deleted"] = deleted
     if attributes := document_attributes(leads):
         keys["attributes"] = attributes
     block = DraftBlock("leads", leads.table, keys)
     block.unsure = _other_creation_dates(leads, created)
-    companies = [
-        DraftBlock("accounts", other.table, {"columns": {"account_id": k}}) for other, k, _ in accounts[:1]
-    ]
-    draft.blocks = [block, *companies, *events, *own]
-    return draft
+    return block
 
 
 def _names_accounts(column: str) -> bool:

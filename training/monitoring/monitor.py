@@ -189,10 +189,12 @@ def _compared(
     """The scores whose distribution is compared, and what with."""
     if in_force is None:
         return scores, profiles
-    newest = int(scores[AT].max() or 0)  # type: ignore[arg-type]  # epoch seconds
-    if not in_force.is_comparable(newest):
-        return in_force.at(newest), {}
-    return in_force.at(newest), in_force.profiles(profiles)
+    newest = _newest(scores)
+    return in_force.at(newest), {} if in_force.why_not_comparable(newest) else in_force.profiles(profiles)
+
+
+def _newest(scores: pl.DataFrame) -> int:
+    return int(scores[AT].max() or 0)  # type: ignore[arg-type]  # epoch seconds
 
 
 def _drifts(profiles: Profiles, columns: pl.DataFrame, worth: float) -> list[ColumnDrift]:
@@ -323,7 +325,8 @@ def _unknown(
     in_force: ScoresInForce | None,
 ) -> dict[str, Message]:
     conversions = group_calibration("all", known).enough
-    no_drift = Message("unknown.older_model" if in_force is None else "unknown.new_in_charge")
+    why_not = None if in_force is None else in_force.why_not_comparable(_newest(scores))
+    no_drift = why_not or Message("unknown.older_model")
     missing = {
         "score drift": (SCORE not in profiles, no_drift),
         "feature drift": ("features" not in scores.columns, Message("unknown.no_features")),

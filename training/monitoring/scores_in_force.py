@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.clock import DAY
+from features.messages import Message
 from models.drift import ReferenceDistribution
 from models.model_card import SCORE
 from training.monitoring.windows import AT
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 OF_ITS_OWN = "rescore"
 ENDPOINT = "endpoint"
 _ENDED = "leadloop.ended"
+# Of a beginning that a log still has, at least this share of the leads that are open later.
+_LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,15 @@ class ScoresInForce:
         known = self.scores.filter(pl.col(AT) <= moment, is_open).drop(_ENDED)
         return known.unique("lead_id", keep="last", maintain_order=True)
 
-    def is_comparable(self, moment: int) -> bool:
-        """Whether a moment is later than that from which on all open leads had a score."""
-        return moment > self.since
+    def why_not_comparable(self, moment: int) -> Message | None:
+        """Why the scores at a moment cannot be compared with those of the beginning; None if they can.
+
+        Where a log forgets, it begins with what had changed on some day, and that is of few leads.
+        """
+        if moment <= self.since:
+            return Message("unknown.new_in_charge")
+        is_whole = self.at(self.since).height >= _LEAST_SHARE * self.at(moment).height
+        return None if is_whole else Message("unknown.forgotten")
 
     def profiles(self, names: Iterable[str]) -> Mapping[str, ReferenceDistribution]:
         """What later scores and features are compared with: those in force at the beginning.

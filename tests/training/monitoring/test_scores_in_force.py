@@ -123,3 +123,12 @@ def test_a_day_is_too_short_to_compare(watched):
     assert "the service has kept scores by this model for less than a day" in "\n".join(
         map(str, told.in_words())
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_log_that_has_forgotten_the_beginning_says_so(watched, seed):
+    frame, ended = made_log(seed)
+    told = report(watched, frame.filter(pl.col("at") > START + 20 * DAY), ended)
+    assert told.score_drift is None
+    assert codes(told) == set()
+    assert "no longer has the scores" in str(told.unknown["score drift"])
