@@ -69,8 +69,8 @@ def draft_by_inference(profiles: Sequence[FileProfile]) -> HistoryDraft:
             draft.aside.append(f"{other.name} says more of {link[1]!r}; to use it, join it to the leads")
     accounts.sort(key=lambda each: -each.profile.frame.height)
     draft.aside += [
-        f"{each.profile.name} says more of {each.column!r}; to use it, join it to the leads: accounts are one "
-        "table only"
+        f"{each.profile.name} says more of {each.column!r}; to use it, join it to the leads: accounts are "
+        "one table only"
         for each in accounts[1:]
     ]
     own, remarks = own_transitions(leads, key, created)
