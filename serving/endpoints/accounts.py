@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from bisect import bisect_right
@@ -18,6 +17,7 @@ from starlette.routing import Route
 from serving.account_scores import AccountSummary, RankedAccount, rank_accounts
 from serving.endpoints.base import log_decisions, log_endpoint, openapi_operation, query_parameters
 from serving.endpoints.leads import timeline_events
+from serving.lead_store.lead_details import is_name_of_account
 from serving.problems import Problem, ProblemResponse
 from serving.request_context import current_request
 from serving.request_parsing import LeadById
@@ -56,9 +56,6 @@ _COST_MS = 15.0
 _LONG, _TIMES_AS_LONG = 0.25, 20
 _RANKINGS: WeakKeyDictionary[DecisionLog, dict[object, tuple[float, list[RankedAccount]]]] = (
     WeakKeyDictionary()
-)
-_NAMED_BY = re.compile(
-    r"(company|account|organi[sz]ation|firma?|unternehmen|empresa)?[ _.-]?name|company|domain", re.IGNORECASE
 )
 _UNKNOWN = Problem(
     HTTPStatus.NOT_FOUND, "unknown_account", "the store knows no account of this id, nor leads of one"
@@ -269,7 +266,7 @@ def account_name(account_id: str, attributes: Mapping[str, Any]) -> str:
     named = (
         value
         for name, value in attributes.items()
-        if isinstance(value, str) and value.strip() and _NAMED_BY.fullmatch(name)
+        if isinstance(value, str) and value.strip() and is_name_of_account(name)
     )
     return next(named, account_id)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from features.history import ACCOUNT_PREFIX
 from features.point_in_time import is_visible
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ OWNERS = (
     *("salesperson", "salesrep", "assignedto", "userid"),
 )
 _NAMES_AND_OWNERS = frozenset((*NAMES, *FIRST_NAMES, *LAST_NAMES, *OWNERS))
+_NAME_OF_ACCOUNT = re.compile(
+    r"(company|account|organi[sz]ation|firma?|unternehmen|empresa)?[ _.-]?name|company|domain", re.IGNORECASE
+)
 # A name is for people to read in a list, and nobody looks for leads by longer values.
 _LONGEST = 200
 
@@ -63,12 +68,25 @@ class LeadActivity:
         )
 
 
+def is_name_of_account(column: str) -> bool:
+    """Whether a column of accounts says what people call them.
+
+    >>> [is_name_of_account(name) for name in ("name", "Company Name", "industry")]
+    [True, True, False]
+    """
+    return _NAME_OF_ACCOUNT.fullmatch(column) is not None
+
+
 def is_name_or_owner(column: str) -> bool:
     """Whether a column says who a lead is or whose, which lists show and a model must not learn from.
 
-    >>> [is_name_or_owner(name) for name in ("Contact owner", "first_name", "industry", "email")]
-    [True, True, False, False]
+    Columns of accounts begin with ``account.``.
+
+    >>> [is_name_or_owner(name) for name in ("Contact owner", "first_name", "industry", "account.name")]
+    [True, True, False, True]
     """
+    if column.startswith(ACCOUNT_PREFIX):
+        return is_name_of_account(column.removeprefix(ACCOUNT_PREFIX))
     return _spelling(column) in {*_PEOPLE, *FIRST_NAMES, *LAST_NAMES, *OWNERS}
 
 

@@ -7,20 +7,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from features.clock import parse_duration
+from features.history import ACCOUNT_PREFIX
 from features.ingest.quarantine import SourceError
 from features.ingest.read_history import read_unmerged_history
+from features.ingest.tables import open_table
 from training.config.settings import load_config
 from training.config.toml_reader import ConfigError
 from training.data.load import quarantine_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import polars as pl
 
     from features.history import LeadHistory
     from features.ingest.column_roles import Role
+    from features.ingest.mapping import AttributeSelection, HistoryMapping
 
     Say = Callable[[str], object]
 
@@ -79,13 +82,7 @@ class StoreSource:
         now = int(time.time())
         # The store goes on where training stops looking.
         trained = self._config.history_mapping
-        plain = trained.plain
-        people = tuple(filter(self._is_for_people, plain.exclude))
-        hidden = tuple(name for name in plain.exclude if name not in people)
-        # Names are nearly all different; as words they are kept for reading all the same.
-        words: dict[str, Role] = dict.fromkeys(people, "category")
-        roles = {**words, **plain.roles}
-        mapping = replace(trained, plain=replace(plain, exclude=hidden, roles=roles), observed_until=None)
+        mapping = replace(trained, plain=self._with_names(trained), observed_until=None)
         self._out.mkdir(parents=True, exist_ok=True)
         unmerged = read_unmerged_history(mapping, now, quarantine_file(self._config, self._out))
         bad = unmerged.reading.quarantine
@@ -97,6 +94,26 @@ class StoreSource:
             for notice in tables.notices:
                 say(notice)
         return tables
+
+    def _with_names(self, mapping: HistoryMapping) -> AttributeSelection:
+        """The columns that training reads, and those that say who a lead is or whose."""
+        plain = mapping.plain
+        people = tuple(filter(self._is_for_people, _free_columns(mapping)))
+        # Names are nearly all different, and no model learns them; as words they are kept for reading.
+        words: dict[str, Role] = dict.fromkeys(people, "category")
+        return replace(
+            plain,
+            exclude=tuple(name for name in plain.exclude if name not in people),
+            only=(*plain.only, *people) if plain.only else (),
+            roles={**words, **plain.roles},
+        )
+
+
+def _free_columns(mapping: HistoryMapping) -> Iterator[str]:
+    """The columns of leads and accounts, called as in the section [attributes]."""
+    for prefix, table in (("", mapping.leads), (ACCOUNT_PREFIX, mapping.accounts)):
+        if table is not None:
+            yield from (f"{prefix}{name}" for name in (*open_table(table).columns, *table.attributes))
 
 
 def parse_interval(text: str) -> int:

@@ -146,6 +146,27 @@ def test_whose_a_lead_is_reaches_the_store_though_the_model_must_not_learn_it(st
     assert "Owner" not in StoreSource(crm / "leadloop.toml", crm).read().history.leads.columns
 
 
+@pytest.mark.parametrize("only", [False, True])
+def test_names_reach_the_store_though_the_model_must_not_learn_them(store, crm, only):
+    """Nobody has to exclude what no model learns anyway; lists show people and companies by name."""
+    header, *rows = (crm / "leads.csv").read_text(encoding="utf-8").splitlines()
+    named = [f"{header},Full Name", *(f"{row},Person {row[0]}" for row in rows)]
+    (crm / "leads.csv").write_text("\n".join(named), encoding="utf-8")
+    (crm / "accounts.csv").write_text(
+        "account_id,region,name\nA,north,Acme\nB,south,Bolt\n", encoding="utf-8"
+    )
+    if only:
+        with (crm / "leadloop.toml").open("a", encoding="utf-8") as file:
+            file.write('\n[attributes]\nonly = ["industry"]\n')
+    tables = StoreSource(crm / "leadloop.toml", crm, is_name_or_owner).read()
+    synchronise(store, tables.history, tables.merges, "", tables.read_at)
+    with store.connect() as connection:
+        rows = read_stored_leads(connection, ["a", "c"], "")
+    named = [describe_lead(rows.lead(lead_id), tables.read_at).name for lead_id in ("a", "c")]
+    assert named == ["Person a", "Person c"]
+    assert rows.account_attributes("A")["name"] == "Acme"
+
+
 def mapping_of(crm):
     return load_config(crm / "leadloop.toml").history_mapping
 
