@@ -174,6 +174,8 @@ def test_what_is_watched_is_what_was_forecast_and_what_came(company, learned, tm
     doubtful = company.model.score_frame_with_intervals(decided_rows(company))["insufficient"].drop_nulls()
     assert sum(report["insufficient"].values()) == pytest.approx(len(doubtful) / report["scored"])
     page = (tmp_path / "monitor.html").read_text()
+    raw = [spec.name for spec in company.model.features.specs if "." in spec.name]
+    assert not [name for name in raw if name in page]
     verdicts = {
         "healthy": "The model is healthy",
         "watch": "Please watch the model",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.explanation import render_title
 from training.file_output import write_text
 from training.monitoring.monitor import monitor_model
 from training.monitoring.page import monitor_page
@@ -38,7 +39,8 @@ def run_monitor(
     for line in (*data.notices, *report.in_words()):
         say(line)
     if options.page is not None:
-        write_text(options.page, monitor_page(report, options.lang))
+        titles = {spec.name: render_title(spec, options.lang) for spec in model.features.specs}
+        write_text(options.page, monitor_page(report, options.lang, titles))
     if options.repair is not None:
         say(recalibrate(model, data.known, options.repair, options.last).in_words())
         say(f"recalibrated model saved; next: leadloop promote {options.repair / 'model'}")

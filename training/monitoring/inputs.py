@@ -179,7 +179,8 @@ def read_log(
     overridden = (f"{labelled.overridden:,} decisions {OVERRIDDEN_TEXT}: left out",)
     in_force = ScoresInForce.of(scores, first_ends(frames.outcomes)) if ENDPOINT in scores else None
     notices: tuple[str | Message, ...] = overridden if labelled.overridden else ()
-    if in_force is not None:
+    newest = int(scores["at"].max() or 0)  # type: ignore[arg-type]  # epoch seconds
+    if in_force is not None and in_force.why_not_comparable(newest) is None:
         day = f"{to_datetime(in_force.since):%Y-%m-%d}"
         notices += (Message("monitor.scores_in_force", day=day),)
     return MonitoringData(scores, outcomes, notices, in_force)

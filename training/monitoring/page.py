@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from features.messages import Message
 from training.report.render import environment, style
 from training.report.table import Table
 from training.report.translator import translator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from features.messages import Lang
     from training.monitoring.results import ColumnDrift, GroupCalibration, MonitoringReport, Window
@@ -20,9 +21,18 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-def monitor_page(report: MonitoringReport, lang: Lang = "en") -> str:
-    """The HTML of a monitoring report in ``lang``; text from the data is escaped."""
-    t = translator(lang)
+def monitor_page(report: MonitoringReport, lang: Lang = "en", titles: Mapping[str, str] | None = None) -> str:
+    """The page of a monitoring report.
+
+    Args:
+        report: The report.
+        lang: The language of the page.
+        titles: What features are called for people in this language, by name. Default: their names.
+
+    Returns:
+        HTML; text from the data is escaped.
+    """
+    t, titles = translator(lang), titles or {}
     return (
         environment()
         .get_template("monitor.html")
@@ -30,16 +40,25 @@ def monitor_page(report: MonitoringReport, lang: Lang = "en") -> str:
             found=report,
             t=t,
             repair=_repair(report, t),
-            reasons=[(t(f"monitor.{alert.state}"), t.message(alert.message)) for alert in report.reasons],
+            reasons=[
+                (t(f"monitor.{alert.state}"), t.message(_with_title(alert.message, titles)))
+                for alert in report.reasons
+            ],
             unknown=[
                 (t.label("unknown", what.replace(" ", "_")), t.message(why))
                 for what, why in report.unknown.items()
             ],
             tiles=tuple(_tiles(report, t)),
-            tables=tuple(table for table in _tables(report, t) if table.rows),
+            tables=tuple(table for table in _tables(report, t, titles) if table.rows),
             style=Markup(style()),  # noqa: S704  # our own file, no data in it
         )
     )
+
+
+def _with_title(message: Message, titles: Mapping[str, str]) -> Message:
+    """The message with the title of the feature that it is about."""
+    title = titles.get(str(message.values.get("column")))
+    return message if title is None else Message(message.key, **{**message.values, "column": title})
 
 
 def _tiles(report: MonitoringReport, t: Translator) -> Iterator[tuple[str, str]]:
@@ -49,14 +68,15 @@ def _tiles(report: MonitoringReport, t: Translator) -> Iterator[tuple[str, str]]
         yield t("monitor.converted"), t.percent(report.total.observed.value, 1)
         yield t("monitor.forecast"), t.percent(report.total.forecast, 1)
     if report.roc_auc is not None:
-        yield t("worth.roc_auc"), t.interval(report.roc_auc)
+        low, high = (t.number(end, 3) for end in (report.roc_auc.low, report.roc_auc.high))
+        yield t("monitor.roc_auc", low=low, high=high), t.number(report.roc_auc.value, 3)
     if report.score_drift is not None:
         yield t("monitor.score_drift"), t.number(report.score_drift.psi, 2)
     if report.without_data is not None:
         yield t("monitor.without_data"), t.percent(report.without_data, 1)
 
 
-def _tables(report: MonitoringReport, t: Translator) -> Iterator[Table]:
+def _tables(report: MonitoringReport, t: Translator, titles: Mapping[str, str]) -> Iterator[Table]:
     yield _groups("grade", report.grades, t)
     yield _groups("month", report.months, t)
     yield _windows(report.windows, t)
@@ -65,7 +85,7 @@ def _tables(report: MonitoringReport, t: Translator) -> Iterator[Table]:
         for code, share in (report.insufficient or {}).items()
     )
     yield Table(t("monitor.doubts"), (t("health.why"), t("monitor.share")), doubts)
-    yield _drifts(report.feature_drift[:_SHOWN], t)
+    yield _drifts(report.feature_drift[:_SHOWN], t, titles)
 
 
 def _groups(what: str, groups: Sequence[GroupCalibration], t: Translator) -> Table:
@@ -112,7 +132,10 @@ def _repair(report: MonitoringReport, t: Translator) -> str:
     )
 
 
-def _drifts(drifts: Sequence[ColumnDrift], t: Translator) -> Table:
-    rows = tuple((drift.column, t.number(drift.psi, 3), t.number(drift.chance, 3)) for drift in drifts)
+def _drifts(drifts: Sequence[ColumnDrift], t: Translator, titles: Mapping[str, str]) -> Table:
+    rows = tuple(
+        (titles.get(drift.column, drift.column), t.number(drift.psi, 3), t.number(drift.chance, 3))
+        for drift in drifts
+    )
     head = (t("drivers.feature"), t("monitor.drift"), t("monitor.chance"))
     return Table(t("monitor.features"), head, rows)
