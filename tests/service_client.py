@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import partial
 
+import bentoml
 import pytest
+from _bentoml_sdk.service import set_current_service
+from bentoml.exceptions import BentoMLException
 from starlette.testclient import TestClient
 
 from models import artifact
@@ -22,8 +26,11 @@ def start_client(model, place, stack, **environment):
     """A client on this machine of a service that answers with ``model`` and logs in ``place``.
 
     Of several models ``model`` is a dictionary by their folders, in which the default one is "any". The
-    settings hold for its start; the service stops when ``stack`` is closed.
+    settings hold for its start; the service stops when ``stack`` is closed. One that runs already answers
+    again from then on: BentoML knows one service of a process, and forgets it with whichever stops.
     """
+    with suppress(BentoMLException):  # there is none yet
+        stack.callback(set_current_service, bentoml.get_current_service())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEADLOOP_MODEL", "any")
         patch.setenv(PLACE, place)

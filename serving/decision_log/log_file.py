@@ -48,7 +48,10 @@ def create_owner_only(path: Path) -> None:
 
 
 class OpenedFiles:
-    """The files of an open log on SQLite, by device and inode."""
+    """The files of an open log on SQLite, by device and inode.
+
+    Those who read the log verify them at any time, while the thread that writes adds the files beside it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)
@@ -60,13 +63,15 @@ class OpenedFiles:
 
         The files beside the database are known once ``add_files_beside`` was called.
         """
+        # A file that grows has at least the size that was known before it was looked at.
+        known_size = self._size
         for file, opened in self._opened.items():
             identity, size = _identity(file)
             if identity != opened:
                 raise LogFileChangedError(_sentence(file, self._path))
             if file == self._path:
-                if size < self._size:
-                    msg = f"{file} was cut short: it had {self._size:,} bytes, and has {size:,}"
+                if size < known_size:
+                    msg = f"{file} was cut short: it had {known_size:,} bytes, and has {size:,}"
                     raise LogFileChangedError(msg)
                 self._size = size
 
@@ -74,7 +79,7 @@ class OpenedFiles:
         """Remember the write-ahead log and its index, which are there since the first transaction."""
         if len(self._opened) == 1:
             beside = (f"{self._path}{suffix}" for suffix in _BESIDE)
-            self._opened |= {file: _identity(file)[0] for file in beside}
+            self._opened = self._opened | {file: _identity(file)[0] for file in beside}
 
 
 def _identity(file: str) -> tuple[tuple[int, int] | None, int]:

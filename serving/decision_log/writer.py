@@ -82,6 +82,20 @@ class _Job:
     future: Future[Any] = field(default_factory=Future)
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenLog:
+    """What belongs to a log that is open: a reader takes it whole, while the thread opens another."""
+
+    log: Engine
+    writes: Engine
+    files: OpenedFiles | None
+
+    def verify_files(self) -> None:
+        """Raise LogFileChangedError unless the log's files are still those that were opened."""
+        if self.files is not None:
+            self.files.verify()
+
+
 class GroupCommitWriter:
     """Writes to the decision log from one thread, and prunes records past their retention.
 
@@ -93,9 +107,7 @@ class GroupCommitWriter:
         self._settings = settings
         self._reachable: bool | None = None
         self._busy_since: float | None = None
-        self._log: Engine | None = None
-        self._writes: Engine | None = None
-        self._files: OpenedFiles | None = None
+        self._opened: _OpenLog | None = None
         self._deadlines = ConnectionDeadlines(DEADLINE)
         self._prunes_at = time.monotonic() + (_PRUNE_SECONDS if settings.keeps_for is None else 0)
         self._clock = None if settings.keeps_for is None else RetentionClock(settings.keeps_for)
@@ -118,15 +130,16 @@ class GroupCommitWriter:
     @property
     def log(self) -> Engine:
         """The open log, for reading. Raises LogUnavailable while there is none."""
-        if self._log is None or self._hangs:
+        opened = self._opened
+        if opened is None or self._hangs:
             raise LogUnavailable
         try:
-            self._verify_files()
+            opened.verify_files()
         except LogFileChangedError:
             # The thread opens what is there now.
             self.submit(probe_writable)
             raise LogUnavailable from None
-        return self._log
+        return opened.log
 
     @property
     def waiting(self) -> int:
@@ -173,8 +186,9 @@ class GroupCommitWriter:
         self._thread.join(DEADLINE + WAITS)
         self._deadlines.close()
         # What a thread that hangs has in use is closed when it comes back.
-        if self._log is not None:
-            self._log.dispose()
+        opened = self._opened
+        if opened is not None:
+            opened.log.dispose()
 
     def _run(self) -> None:
         self._commit([_Job(probe_writable)])
@@ -259,45 +273,42 @@ class GroupCommitWriter:
         raise LogUnavailable
 
     def _attempt(self, jobs: Sequence[_Job]) -> list[Any]:
-        writes = self._open()
-        self._verify_files()
-        with writes.begin() as connection:
+        opened = self._open()
+        opened.verify_files()
+        with opened.writes.begin() as connection:
             results = [result for group in _groups(jobs) for result in _write_group(connection, group)]
-        if self._files is not None:
-            self._files.add_files_beside()
-            self._files.verify()
+        if opened.files is not None:
+            opened.files.add_files_beside()
+            opened.files.verify()
         return results
 
-    def _open(self) -> Engine:
-        if self._writes is None:
+    def _open(self) -> _OpenLog:
+        opened = self._opened
+        if opened is None:
             path = log_path(log_url(self._settings.place))
             log = open_log(self._settings.place, self._settings.project, self._deadlines)
-            self._files = None if path is None else OpenedFiles(path)
-            self._log, self._writes = log, writing(log)
-        return self._writes
-
-    def _verify_files(self) -> None:
-        if self._files is not None:
-            self._files.verify()
+            opened = _OpenLog(log, writing(log), None if path is None else OpenedFiles(path))
+            self._opened = opened
+        return opened
 
     def _close_log(self) -> None:
         """Close the log's connections, so that the next transaction opens what is there then."""
-        log, self._log, self._writes, self._files = self._log, None, None, None
-        if log is not None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
             # What the write-ahead log holds gets into the database, if only its own name was taken away.
             with suppress(SQLAlchemyError):
-                truncate_wal(log)
-            log.dispose()
+                truncate_wal(opened.log)
+            opened.log.dispose()
 
     def _check(self) -> None:
         """Find out, while nobody writes, whether the log could be written."""
         self._busy_since = time.monotonic()
         try:
-            writes = self._open()
-            self._verify_files()
+            opened = self._open()
+            opened.verify_files()
             _refuse_read_only(self._settings.place)
-            if writes.dialect.name == "postgresql":
-                with writes.connect() as connection:
+            if opened.writes.dialect.name == "postgresql":
+                with opened.writes.connect() as connection:
                     connection.execute(text("SELECT 1"))
         except LogFileChangedError:
             self._commit([_Job(probe_writable)])
@@ -326,10 +337,11 @@ class GroupCommitWriter:
 
     def _overwrite_erased(self) -> None:
         """Empty SQLite's write-ahead log, where deleted content stays until then; a reader may prevent it."""
-        if not self._wal_has_erased or self._log is None or self._log.dialect.name != "sqlite":
+        opened = self._opened
+        if not self._wal_has_erased or opened is None or opened.log.dialect.name != "sqlite":
             return
         try:
-            emptied = truncate_wal(self._log)
+            emptied = truncate_wal(opened.log)
         except SQLAlchemyError as error:
             self._report_availability(error)
             return

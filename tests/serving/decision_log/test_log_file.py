@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from log_entries import log_decisions, make_decision
 
-from serving.decision_log import queries
+from serving.decision_log import log_file, queries
 from serving.decision_log.async_log import DecisionLog
 from serving.decision_log.database import open_log, writing
 from serving.decision_log.records import RequestInfo
@@ -139,6 +139,41 @@ def test_a_log_that_nobody_writes_to_is_looked_after_as_well(journal, file):
             return asyncio.run(journal.decisions_of("before", None, 9)) == []
 
     wait_until(reads_nothing)
+
+
+def test_a_reader_verifies_the_files_while_the_first_transaction_adds_those_beside(tmp_path, monkeypatch):
+    database = tmp_path / "decisions.db"
+    database.write_text("a log")
+    files = log_file.OpenedFiles(database)
+    look_at = log_file._identity
+
+    def look_and_add(file):
+        monkeypatch.setattr(log_file, "_identity", look_at)
+        files.add_files_beside()
+        return look_at(file)
+
+    monkeypatch.setattr(log_file, "_identity", look_and_add)
+    files.verify()
+
+
+def test_a_log_that_grows_between_two_looks_at_it_was_not_cut_short(tmp_path, monkeypatch):
+    database = tmp_path / "decisions.db"
+    database.write_text("a log")
+    files = log_file.OpenedFiles(database)
+    look_at = log_file._identity
+
+    def look_and_grow(file):
+        found = look_at(file)
+        monkeypatch.setattr(log_file, "_identity", look_at)
+        database.write_text("a log that has grown since")
+        files.verify()
+        return found
+
+    monkeypatch.setattr(log_file, "_identity", look_and_grow)
+    files.verify()
+    database.write_text("")
+    with pytest.raises(log_file.LogFileChangedError, match="cut short"):
+        files.verify()
 
 
 def test_readers_do_not_go_on_reading_a_file_that_was_deleted(journal, file):
