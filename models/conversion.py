@@ -320,11 +320,14 @@ class ConversionModel:
             return [Score(**score, model_version=self.version) for score in scores]
         half, first = self.uncertainty.half_widths(matrix, log_odds)
         low, high = self._interval_bounds(self.uncertainty, log_odds, half)
-        bounds = zip(scores, low.tolist(), high.tolist(), half.tolist(), first.tolist(), strict=True)
+        undecided = self.grades.leaves_open(low, high).tolist()
+        columns = (low.tolist(), high.tolist(), half.tolist(), first.tolist(), undecided)
         return [
             Score(**score, model_version=self.version, interval=interval, insufficient=insufficient)
-            for score, lower, upper, width, index in bounds
-            for insufficient in [self.uncertainty.reason(width, index, titles=self._titles("en"))]
+            for score, lower, upper, width, index, is_undecided in zip(scores, *columns, strict=True)
+            for insufficient in [
+                self.uncertainty.reason(width, index, titles=self._titles("en"), is_undecided=is_undecided)
+            ]
             for interval in [None if self.uncertainty.lacking else ScoreInterval(lower, upper)]
         ]
 
@@ -360,8 +363,14 @@ class ConversionModel:
         if self.uncertainty is None:
             return scored.with_columns(pl.lit(None, kind).alias(name) for name, kind in _INTERVAL_COLUMNS)
         half, first = self.uncertainty.half_widths(matrix, log_odds)
-        codes = [self.uncertainty.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
         low, high = self._interval_bounds(self.uncertainty, log_odds, half)
+        undecided = self.grades.leaves_open(low, high)
+        codes = [
+            self.uncertainty.code(width, index, is_undecided=is_undecided)
+            for width, index, is_undecided in zip(
+                half.tolist(), first.tolist(), undecided.tolist(), strict=True
+            )
+        ]
         values: tuple[Any, ...] = (low, high, [code is None for code in codes], codes)
         columns = zip(_INTERVAL_COLUMNS, values, strict=True)
         scored = scored.with_columns(pl.Series(name, value, kind) for (name, kind), value in columns)
@@ -388,6 +397,7 @@ class ConversionModel:
             bounds = self.uncertainty.bounds(log_odds, half)
         log_odds_values = np.array([log_odds, *bounds])
         probability, low, high = self.predictor.probability(log_odds_values).tolist()
+        least_of_a = self.grades.thresholds[0]
         return Score(
             lead_id=lead_id,
             as_of=as_of,
@@ -397,7 +407,9 @@ class ConversionModel:
             grade=self.grades.grade(probability),
             model_version=self.version,
             interval=ScoreInterval(low, high) if self.uncertainty and not self.uncertainty.lacking else None,
-            insufficient=self.uncertainty.reason(half, first, lang, self._titles(lang))
+            insufficient=self.uncertainty.reason(
+                half, first, lang, self._titles(lang), is_undecided=low < least_of_a <= high
+            )
             if self.uncertainty
             else None,
         )

@@ -45,6 +45,21 @@ class Grades:
         below = sum((probability < threshold).astype(np.intp) for threshold in self.thresholds)
         return np.array(LETTERS)[below]
 
+    def leaves_open(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether leads whose probability lies within an interval may be an A and may be none.
+
+        Args:
+            low: (n,) lower ends.
+            high: (n,) upper ends.
+
+        Returns:
+            (n,) True where the least probability of an A is above the lower and at most the upper end.
+
+        >>> Grades((0.5, 0.3, 0.1)).leaves_open(np.array([0.4, 0.1]), np.array([0.6, 0.4])).tolist()
+        [True, False]
+        """
+        return np.asarray((low < self.thresholds[0]) & (high >= self.thresholds[0]))
+
 
 def from_capacity(probability: NDArray[np.float64], share: float) -> Grades:
     """Grade by what sales can do: an A is a lead that there is time to call.

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 COVERED = 0.9
 # Squared factor of the logistic-normal integral (Zeger, Liang and Albert 1988): where log-odds have variance
-# v around c, the mean probability has log-odds of about c / sqrt(1 + 0.346 v).
+# v around c, the mean probability has log-odds of about c / sqrt(1 + 0.346 v). Of rare outcomes that says too
+# much: their probability is the exponential of their log-odds, whose mean lies v / 2 above c and no further.
 ATTENUATION = (16 * math.sqrt(3) / (15 * math.pi)) ** 2
 # The centre of an interval is at most this share of half its width away from the score.
 MOST_OFF_CENTRE = 0.9
@@ -173,7 +174,8 @@ class ScoreUncertainty:
 
     Attributes:
         half: Half the width of the interval in log-odds, by the score's own log-odds.
-        span: How far apart most scores are, in log-odds: an interval wider than that says nothing.
+        span: How far apart most scores are, in log-odds: an interval wider than that says nothing where it
+            leaves open as well whether the lead is an A.
         watched: Features whose unusual values widen the interval, the weightiest first.
         lacking: Why the model tells no leads apart, if so; there are no intervals then.
         missing: How many conversions more should do.
@@ -244,7 +246,8 @@ class ScoreUncertainty:
         """The ends of the interval of one lead, in log-odds.
 
         A score is the mean probability of leads that look alike. Where these differ, the mean is nearer to
-        one half than most of them are, so the interval reaches further away from one half.
+        one half than most of them are, so the interval reaches further away from one half: by the factor of
+        ``attenuation``, and by half the variance at most, which is what it comes to for rare outcomes.
 
         Args:
             log_odds: The lead's calibrated log-odds.
@@ -254,8 +257,9 @@ class ScoreUncertainty:
             The lower and the upper end; the score is between them.
         """
         scale = half / Z_90
-        shift = log_odds * math.sqrt(1 + self.attenuation * (scale * scale)) - log_odds
-        most = MOST_OFF_CENTRE * half
+        variance = scale * scale
+        shift = log_odds * math.sqrt(1 + self.attenuation * variance) - log_odds
+        most = min(variance / 2, MOST_OFF_CENTRE * half)
         centre = log_odds + min(max(shift, -most), most)
         return centre - half, centre + half
 
@@ -272,13 +276,20 @@ class ScoreUncertainty:
             (n,) lower and (n,) upper ends in log-odds.
         """
         scale = half / Z_90
-        shift = log_odds * np.sqrt(1 + self.attenuation * (scale * scale)) - log_odds
-        most = MOST_OFF_CENTRE * half
+        variance = scale * scale
+        shift = log_odds * np.sqrt(1 + self.attenuation * variance) - log_odds
+        most = np.minimum(variance / 2, MOST_OFF_CENTRE * half)
         centre = log_odds + np.minimum(np.maximum(shift, -most), most)
         return centre - half, centre + half
 
     def reason(
-        self, half: float, first: int, lang: str = "en", titles: Mapping[str, str] | None = None
+        self,
+        half: float,
+        first: int,
+        lang: str = "en",
+        titles: Mapping[str, str] | None = None,
+        *,
+        is_undecided: bool = True,
     ) -> InsufficientEvidence | None:
         """Say why a score is not to be relied on.
 
@@ -287,11 +298,12 @@ class ScoreUncertainty:
             first: The place that ``half_width`` gives.
             lang: Language of the message. Default English.
             titles: What features are called for people in this language, by name. Default: their names.
+            is_undecided: Whether its interval leaves open if the lead is an A. Default True.
 
         Returns:
             The reason, or None where the score can be relied on.
         """
-        code, feature = self.code(half, first), None
+        code, feature = self.code(half, first, is_undecided=is_undecided), None
         if code is None:
             return None
         if code in {"unseen_value", "outside_range"}:
@@ -300,12 +312,16 @@ class ScoreUncertainty:
         message = translate(f"insufficient.{code}", lang, feature=title, missing=self.missing)
         return InsufficientEvidence(code, feature, message)
 
-    def code(self, half: float, first: int) -> InsufficiencyCode | None:
+    def code(self, half: float, first: int, *, is_undecided: bool = True) -> InsufficiencyCode | None:
         """The code of ``reason``; a cause goes before its effect.
+
+        A wide interval of a lead that is surely not worth a call, or surely worth one, says all that its
+        score is asked for.
 
         Args:
             half: Half the width of the interval.
             first: The place that ``half_width`` gives.
+            is_undecided: Whether the interval leaves open if the lead is an A. Default True.
 
         Returns:
             The code, or None where the score can be relied on.
@@ -316,7 +332,7 @@ class ScoreUncertainty:
             return DORMANT
         if first >= 0:
             return self.watched[first].code
-        return "too_wide" if 2 * half > self.span else None
+        return "too_wide" if is_undecided and 2 * half > self.span else None
 
     @cached_property
     def _squared_widenings(self) -> list[float]:

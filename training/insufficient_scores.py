@@ -20,7 +20,7 @@ _MOST_FEATURES, _MOST_VALUES, _MOST_CHARACTERS = 5, 3, 40
 _REASONS = {
     "unseen_value": "have a value that training hardly had",
     "outside_range": "have a number outside of the range in training",
-    "too_wide": "have an interval as wide as most scores differ",
+    "too_wide": "have an interval as wide as most scores differ, which leaves open if they are an A",
     "no_signal": "are the base rate, as no feature separates the leads",
     "too_few_outcomes": "are withheld, as training had too few conversions",
     "no_account": "lack what colleagues did",

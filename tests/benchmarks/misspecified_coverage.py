@@ -1,15 +1,19 @@
 """How often the intervals of scores hold the truth where the truth is no model of leadloop's kind.
 
     python tests/benchmarks/misspecified_coverage.py [--leads N ...] [--companies N] [--first SEED]
-        [--worlds NAME ...] [--others] [--level walk|swing SIZE]
+        [--worlds NAME ...] [--others] [--level walk|swing SIZE] [--rate SHARE]
 
 A company of each world (see ``misspecified_worlds.py``) is learned from; then other leads of it are scored,
 whose exact probability is known. Where the mix of leads drifts, those are of the time after. Printed are the
 mean coverage of ten companies with its standard error over companies, that of the worst tenth of leads by
 score and by true probability (a mean over companies), that of the worst of ten segments (the leads nearest to
 one of ten random leads; the mean over companies of the worst), half the width in log-odds, the share of
-scores that are called insufficient and what the intervals of the others hold. Seeds 301 to 310, 501, 701 and
+scores that are called insufficient and what the intervals of the others hold. "Decided" is the share of
+leads whose interval is as wide as most scores differ, and which are called sufficient because it shows
+whether they are an A, and of how many of them it shows the truth. Seeds 301 to 310, 501, 701 and
 702 chose the law of the expected misfit; ``--first`` starts at others.
+
+``--rate`` makes companies of whose leads this share converts; else it is .08 to .3.
 
 ``--level`` lets the level of all leads move (``with_moving_level``), and adds what the same intervals hold
 without the variance of the levels of past periods.
@@ -28,11 +32,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from misspecified_worlds import KINDS, misspecified_company, with_moving_level
+from misspecified_worlds import KINDS, misspecified_company, with_moving_level, with_rate
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 from sklearn.isotonic import IsotonicRegression
 
+from models.grades import from_capacity
 from models.metrics import Z_90
 from training.data.training_rows import TrainingRows
 from training.learner.fit import fit_learning_rows
@@ -50,6 +55,8 @@ SIZES, SCORED, TRAINED_UNTIL = (1_000, 4_000, 20_000), 4_000, 0.9
 REPORTED = ("interactions", "thresholds", "clusters")
 FEWEST_OF_A_SEGMENT, TENTHS, BOOTSTRAPS, FOLDS, GRID = 0.02, 10, 10, 5, 100
 EDGE, FEWEST_SUFFICIENT = 1e-6, 0.02
+# Sales can call one lead in ten, as without a setting.
+CAPACITY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +72,8 @@ class CompanyCoverage:
         worst_segment: The least coverage of ten segments.
         insufficient: Share of scores that are called insufficient.
         of_sufficient: Coverage among the others; NaN where there are hardly any.
+        decided: Share of sufficient scores whose interval is as wide as most scores differ.
+        of_decided: Share of those that are an A by the truth as by the score; NaN where there are hardly any.
         seconds: CPU seconds of the estimate of intervals, as a share of those of the fit.
     """
 
@@ -76,6 +85,8 @@ class CompanyCoverage:
     worst_segment: float
     insufficient: float = float("nan")
     of_sufficient: float = float("nan")
+    decided: float = float("nan")
+    of_decided: float = float("nan")
     seconds: float = float("nan")
 
 
@@ -105,10 +116,18 @@ def company_coverage(
 
 
 def coverages(
-    kind: str, leads: int, seed: int, level: tuple[str, float] | None, *, other_methods: bool
+    kind: str,
+    leads: int,
+    seed: int,
+    level: tuple[str, float] | None,
+    rate: float | None = None,
+    *,
+    other_methods: bool,
 ) -> list[CompanyCoverage]:
     """What each method's intervals hold on one company; nothing where it has too few outcomes for any."""
     company = misspecified_company(kind, seed)
+    if rate is not None:
+        company = with_rate(company, rate, seed)
     if level is not None:
         company = with_moving_level(company, *level, seed)
     known = company.leads(leads, 10 * seed + 1, 0.0, TRAINED_UNTIL)
@@ -125,8 +144,19 @@ def coverages(
     log_odds = fitted.predictor.log_odds(matrix)
     segment = segments(matrix[:, : fitted.predictor.encodings.tree_width], seed)
     half, first = result.half_widths(matrix, log_odds)
-    codes = [result.code(*pair) for pair in zip(half.tolist(), first.tolist(), strict=True)]
     bounds = {"leadloop": result.bounds_of_all(log_odds, half)}
+    grades = from_capacity(expit(fitted.log_odds), CAPACITY)
+    undecided = grades.leaves_open(*map(expit, bounds["leadloop"])).tolist()
+    doubts = list(zip(half.tolist(), first.tolist(), undecided, strict=True))
+    relied_on, narrow = (
+        np.array(
+            [
+                result.code(width, place, is_undecided=is_undecided) is None
+                for width, place, is_undecided in each
+            ]
+        )
+        for each in (doubts, [(width, place, True) for width, place, _ in doubts])
+    )
     if level is not None:
         drift = period_drift(rows, fitted, np.arange(leads))
         steady = np.sqrt(np.maximum(half**2 - Z_90**2 * drift, 0.0))
@@ -138,14 +168,21 @@ def coverages(
             "bootstrap spread": bootstrap_spread(rows, fitted, others, log_odds),
         }
     found = [company_coverage(name, ends, others, log_odds, segment) for name, ends in bounds.items()]
-    relied_on = np.array([code is None for code in codes])
-    of_sufficient = (
-        float(found[0].right[relied_on].mean()) if relied_on.mean() > FEWEST_SUFFICIENT else np.nan
-    )
+    decided, least = relied_on & ~narrow, grades.thresholds[0]
+    is_a = (expit(others.log_odds) >= least) == (expit(log_odds) >= least)
     own = replace(
-        found[0], insufficient=1 - relied_on.mean(), of_sufficient=of_sufficient, seconds=seconds / fit
+        found[0],
+        insufficient=1 - relied_on.mean(),
+        of_sufficient=_share(found[0].right, relied_on),
+        decided=decided.mean(),
+        of_decided=_share(is_a, decided),
+        seconds=seconds / fit,
     )
     return [own, *found[1:]]
+
+
+def _share(right: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
+    return float(right[among].mean()) if among.mean() > FEWEST_SUFFICIENT else np.nan
 
 
 def venn_abers(rows: TrainingRows, fitted: FittedPredictor, log_odds: Floats) -> tuple[Floats, Floats]:
@@ -204,16 +241,22 @@ def print_line(kind: str, leads: int, found: list[CompanyCoverage]) -> None:
         float(np.mean([getattr(company, name) for company in found], axis=0).min())
         for name in ("by_score", "by_truth")
     )
-    segment, half, doubted, cost = (
+    segment, half, doubted, decided, cost = (
         float(np.mean([getattr(company, name) for company in found]))
-        for name in ("worst_segment", "half", "insufficient", "seconds")
+        for name in ("worst_segment", "half", "insufficient", "decided", "seconds")
     )
-    known = [company.of_sufficient for company in found if not np.isnan(company.of_sufficient)]
-    others = float(np.mean(known)) if known else np.nan
+    others, of_decided = (
+        float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
+        for values in (
+            [company.of_sufficient for company in found],
+            [company.of_decided for company in found],
+        )
+    )
     print(
         f"{leads:6,}  {kind:13}{found[0].method:18}{each.mean():6.1%} +-{error:5.1%}  ({each.min():.0%} to "
         f"{each.max():.0%})  by score {by_score:4.0%}  by truth {by_truth:4.0%}  segment {segment:4.0%}  "
-        f"half {half:.2f}  insufficient {doubted:4.0%}, others {others:4.0%}  cost {cost:.1f} fits  "
+        f"half {half:.2f}  insufficient {doubted:4.0%}, others {others:4.0%}  "
+        f"decided {decided:4.0%}, right {of_decided:4.0%}  cost {cost:.1f} fits  "
         f"{len(found)} companies",
         flush=True,
     )
@@ -228,12 +271,16 @@ def main() -> None:
     parser.add_argument("--worlds", nargs="+", choices=KINDS, default=REPORTED)
     parser.add_argument("--others", action="store_true")
     parser.add_argument("--level", nargs=2, metavar=("KIND", "SIZE"), help="walk or swing, and how far")
+    parser.add_argument("--rate", type=float, help="share of the leads that converts")
     wanted = parser.parse_args()
     level = None if wanted.level is None else (wanted.level[0], float(wanted.level[1]))
     for leads in wanted.leads:
         for kind in wanted.worlds:
             seeds = range(wanted.first, wanted.first + wanted.companies)
-            results = [coverages(kind, leads, seed, level, other_methods=wanted.others) for seed in seeds]
+            results = [
+                coverages(kind, leads, seed, level, wanted.rate, other_methods=wanted.others)
+                for seed in seeds
+            ]
             for of_method in zip(*filter(None, results), strict=True):
                 print_line(kind, leads, list(of_method))
 

@@ -94,10 +94,22 @@ def misspecified_company(kind: str, seed: int) -> MisspecifiedCompany:
     random = np.random.default_rng([seed, KINDS.index(kind)])
     draw = _WORLDS[kind](random)
     rate, spread = random.uniform(0.08, 0.3), random.uniform(1.0, 1.7)
-    _, raw = draw(np.random.default_rng([seed, 99]), np.linspace(0, 1, CALIBRATED_ON))
+    raw = _raw_truth(draw, seed)
     scale = spread / float(raw.std())
-    shift = brentq(lambda level: expit(scale * raw + level).mean() - rate, -60.0, 60.0)
-    return MisspecifiedCompany(draw, spread, scale, float(shift), kind == "clusters")
+    return MisspecifiedCompany(draw, spread, scale, _shift_to_rate(scale * raw, rate), kind == "clusters")
+
+
+def with_rate(company: MisspecifiedCompany, rate: float, seed: int) -> MisspecifiedCompany:
+    """The same company, of whose leads the share ``rate`` converts."""
+    return replace(company, shift=_shift_to_rate(company.scale * _raw_truth(company.draw, seed), rate))
+
+
+def _raw_truth(draw: Draw, seed: int) -> Floats:
+    return draw(np.random.default_rng([seed, 99]), np.linspace(0, 1, CALIBRATED_ON))[1]
+
+
+def _shift_to_rate(log_odds: Floats, rate: float) -> float:
+    return float(brentq(lambda level: expit(log_odds + level).mean() - rate, -60.0, 60.0))
 
 
 def with_moving_level(company: MisspecifiedCompany, kind: str, size: float, seed: int) -> MisspecifiedCompany:

@@ -17,6 +17,7 @@ from small_model import build_small_model
 from features.spec import DisplayText, FeatureSet, attribute
 from models import artifact
 from models.additive import PiecewiseLinearTerm
+from models.grades import Grades
 from models.metrics import Z_90
 from models.uncertainty import ATTENUATION, NOTHING, FeatureSupport, MisfitTree, ScoreUncertainty
 
@@ -151,7 +152,7 @@ def test_an_interval_is_wider_where_outcomes_deviated_and_nowhere_else(visits, m
 def test_the_mean_of_leads_within_an_interval_is_the_score():
     """Normal log-odds around the centre, with the spread that the width stands for."""
     uncertainty, z = OFF_CENTRE.uncertainty, np.random.default_rng(0).normal(size=200_000)
-    for log_odds, half in ((-3.0, 1.2), (-1.0, 0.8), (2.0, 1.5)):
+    for log_odds, half in ((-3.0, 1.2), (-1.0, 0.8), (2.0, 1.5), (-6.0, 2.0), (-9.0, 2.5), (8.0, 1.2)):
         low, high = uncertainty.bounds(log_odds, half)
         mean = expit((low + high) / 2 + half / Z_90 * z).mean()
         assert logit(mean) == pytest.approx(log_odds, abs=0.05)
@@ -182,9 +183,18 @@ def test_a_tree_that_leads_nowhere_is_refused_when_it_is_loaded(tmp_path, name, 
         artifact.load(tmp_path / "model")
 
 
-def test_an_interval_as_wide_as_most_scores_lie_apart_says_so():
-    narrow = replace(MODEL, uncertainty=replace(MODEL.uncertainty, span=0.9))
-    assert score(5.0, "Ads", narrow).insufficient.code == "too_wide"
+def test_a_wide_interval_is_doubted_where_it_leaves_open_whether_the_lead_is_an_a():
+    known, rows = score(5.0, "Ads"), frame([(5.0, "Ads")])
+    low, high = known.interval.low, known.interval.high
+    for least_of_an_a, code in ((0.9 * low, None), (known.probability, "too_wide"), (1.1 * high, None)):
+        grades = Grades((least_of_an_a, 0.1, 0.05))
+        narrow = replace(MODEL, grades=grades, uncertainty=replace(MODEL.uncertainty, span=0.9))
+        found = score(5.0, "Ads", narrow).insufficient
+        assert (found.code if found else None) == code
+        assert narrow.score_many(rows)[0].insufficient == found
+        assert narrow.score_frame_with_intervals(rows)["insufficient"].item() == code
+        # The whole interval is as narrow as most scores lie apart elsewhere.
+        assert score(5.0, "Ads", replace(MODEL, grades=grades)).insufficient is None
 
 
 def test_a_lead_that_is_older_than_any_in_training_is_dormant_whatever_else_is_unusual():
