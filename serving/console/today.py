@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
@@ -130,6 +130,7 @@ async def today_page(visit: Visit) -> Response:
     count = len(page.scores) if is_whole else await scores.count(query.filter, tenant, model)
     everybody = ScoreFilter(undecided=True)
     all_leads = await scores.count(everybody, tenant, model) if query.narrowed else count
+    dormant = replace(everybody, states=("dormant",))
     return visit.page(
         "today.html",
         active="today",
@@ -137,6 +138,7 @@ async def today_page(visit: Visit) -> Response:
         rows=await lead_rows(visit, page.scores),
         count=count,
         all_leads=all_leads,
+        dormant=0 if all_leads else await scores.count(dormant, tenant, model),
         most_counted=MOST_COUNTED,
         scored_at=max((score.scored_at for score in page.scores), default=None),
         choices=await lists.choices(tenant, model),

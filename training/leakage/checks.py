@@ -7,6 +7,7 @@ worthless on an open lead. Each check is triggered, clean, or not applicable wit
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from features.messages import Message
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 Outcome = Literal["triggered", "clean", "not applicable"]
 MOST_ROWS = 50_000
 
+# A line names so many of the columns that share a finding, and the number of the others.
+_COLUMNS_SHOWN = 3
 _HOLDS: dict[Outcome, str] = {"clean": "holds", "triggered": "NOT SO", "not applicable": "not applicable"}
 
 
@@ -142,16 +145,22 @@ def format_checks(checks: tuple[Check, ...], names: DisplayNames | None = None) 
 
     Yields:
         One line per check in their order, then one per finding in the order of ``sorted_findings``, without
-        line breaks at the end.
+        line breaks at the end. Columns of which a check says the same share a line.
     """
     for check in checks:
         because = f": {check.reason}" if check.reason else ""
         yield f"{check.code}  {_HOLDS[check.outcome]:14}  {check.title}{because}"
-    for finding in sorted_findings(checks):
-        column = finding.column or "all columns"
-        named = None if names is None else names.texts.get(column)
-        where = column if named is None else f"{named.en} ({column})"
-        yield f"{finding.code}  {finding.severity:6}  {where}: {finding.message}"
+    alike = groupby(sorted_findings(checks), lambda each: (each.code, each.severity, str(each.message)))
+    for (code, severity, message), findings in alike:
+        columns = [_displayed(each.column, names) for each in findings if each.column]
+        more = [f"{len(columns) - _COLUMNS_SHOWN} more"] if len(columns) > _COLUMNS_SHOWN else []
+        where = f"{', '.join(columns[:_COLUMNS_SHOWN] + more)}: " if columns else ""
+        yield f"{code}  {severity:6}  {where}{message}"
+
+
+def _displayed(column: str, names: DisplayNames | None) -> str:
+    named = None if names is None else names.texts.get(column)
+    return column if named is None else f"{named.en} ({column})"
 
 
 def to_dict(checks: tuple[Check, ...]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import polars as pl
 from features.clock import to_datetime
 from features.messages import Message
 from training.leakage.column_checks import CERTAIN, NotApplicableError
+from training.leakage.lead_sample import ValueCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from features.history import LeadHistory
     from training.data.dataset import Dataset
-    from training.leakage.column_checks import FindingRows
+    from training.leakage.column_checks import FindingRows, Severity
 
     Floats = NDArray[np.float64]
 
@@ -79,7 +80,8 @@ def events_move_with_outcome(dataset: Dataset) -> FindingRows:
     outcome, and no open lead can show it. Named are kinds that hardly a converted lead has, before or after;
     that hardly one has of those created since, or until, a day; that they have more seldom than open leads
     of their age and lose entirely from then on; and kinds that hardly another lead has. Ten leads more or
-    fewer must have been expected.
+    fewer must have been expected. The severity of the last is high where hardly any doubt is left, as of a
+    kind that a hundred leads have before their outcome, all of which converted.
     """
     if dataset.history is None:
         raise NotApplicableError(Message("not_applicable.flat"))
@@ -87,8 +89,9 @@ def events_move_with_outcome(dataset: Dataset) -> FindingRows:
         raise NotApplicableError(Message("not_applicable.no_touchpoints"))
     kinds = list(_kinds(dataset.history, _outcomes(dataset)))
     for kind in kinds:
-        if (message := _find_move(kind, kinds)) is not None:
-            yield "medium", "", message
+        if (found := _find_move(kind, kinds)) is not None:
+            severity, message = found
+            yield severity, "", message
 
 
 def _outcomes(dataset: Dataset) -> pl.DataFrame:
@@ -125,8 +128,8 @@ def _kinds(history: LeadHistory, outcomes: pl.DataFrame) -> Iterator[KindOfEvent
         )
 
 
-def _find_move(kind: KindOfEvent, kinds: list[KindOfEvent]) -> Message | None:
-    """The sentence on a kind that moves with the outcome; None for one that does not."""
+def _find_move(kind: KindOfEvent, kinds: list[KindOfEvent]) -> tuple[Severity, Message] | None:
+    """Severity and sentence of a kind that moves with the outcome; None for one that does not."""
     won, ever = int(kind.won.sum()), int((kind.won & (kind.before | kind.after)).sum())
     others = len(kind.won) - won
     before, after = (float(some[kind.won].mean()) if won else 0.0 for some in (kind.before, kind.after))
@@ -138,10 +141,13 @@ def _find_move(kind: KindOfEvent, kinds: list[KindOfEvent]) -> Message | None:
         "others": other,
     }
     if won * other >= CERTAIN and ever / max(won, 1) <= PRACTICALLY_NONE * other:
-        return Message("findings.events_leave", **shares)
+        return "medium", Message("findings.events_leave", **shares)
     if others * before >= CERTAIN and other <= PRACTICALLY_NONE * before:
-        return Message("findings.events_arrive", **shares)
-    return _find_part(kind) or _find_thinning(kind, kinds)
+        counts = ValueCounts.of(kind.before, kind.won, np.zeros(len(kind.won), np.intp))
+        severity: Severity = "high" if counts.is_certain(len(kinds)) else "medium"
+        return severity, Message("findings.events_arrive", **shares)
+    message = _find_part(kind) or _find_thinning(kind, kinds)
+    return None if message is None else ("medium", message)
 
 
 def _find_part(kind: KindOfEvent) -> Message | None:

@@ -144,7 +144,8 @@ def warning_messages(report: Report) -> Iterator[str]:
     t = translator("en").with_names(report.card.names)
     for note in report.health.findings:
         if note.severity in PRINTED:
-            yield f"{note.code}  {note.severity}  {t.column(note.column) or 'all columns'}: {note.message}"
+            where = f"{t.column(note.column)}: " if note.column else ""
+            yield f"{note.code}  {note.severity}  {where}{note.message}"
     for _, warning in warnings(report, t):
         yield f"note: {warning}"
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import html
+import re
+import time
 from contextlib import ExitStack
+from functools import partial
 
 from console_browser import Browser, form_token, start_console
+from log_entries import make_decision
 from service_client import start_client
 
 from serving.console import rendering
+from serving.current_scores.records import CurrentScore
+from serving.current_scores.writing import ScoredLead, ScoreUpdate, write_scores
 from serving.decision_log.async_log import DecisionLog
+from serving.decision_log.database import open_log, writing
 from serving.decision_log.settings import LogUnavailable
 from serving.middleware import authentication
 from serving.middleware.api_keys import create_key
@@ -78,3 +86,26 @@ def test_a_database_that_is_gone_is_said_and_nothing_else(by_hand, tmp_path, mon
         page = browser.get("/console", headers={"accept-language": "de"})
         assert page.status_code == 503
         assert "Die Datenbank ist zurzeit nicht erreichbar" in page.text
+
+
+def test_a_list_without_open_leads_says_how_many_are_dormant_and_shows_them(by_hand, tmp_path):
+    place, now = str(tmp_path / "decisions.db"), int(time.time())
+    with ExitStack() as stack:
+        browser = Browser(start_client(by_hand, place, stack))
+        assert "leadloop store load" in browser.get("/console").text
+        log = writing(open_log(place))
+        with log.begin() as connection:
+            for number in range(3):
+                lead_id = f"old {number}"
+                numbers = {"probability": 0.1, "points": 80, "grade": "D"}
+                score = CurrentScore(lead_id, "", "v1", now, now, now, "dormant", lead_id, **numbers)
+                decide = partial(make_decision, lead_id, as_of=now)
+                write_scores(connection, ScoreUpdate([ScoredLead(score, decide)], time.time()))
+        log.dispose()
+        page = browser.get("/console").text
+        assert "3 leads are dormant" in page
+        assert "leadloop store load" not in page
+        link = re.search(r'class="button" href="([^"]+)">Show dormant leads', page)[1]
+        shown = browser.get(html.unescape(link)).text
+        assert all(f"old {number}" in shown for number in range(3))
+        assert "3 Leads ruhen" in browser.get("/console", headers={"accept-language": "de"}).text

@@ -88,17 +88,25 @@ def test_a_kind_that_ends_with_the_conversion_is_no_alarm(history, kind):
     assert moves(without(history, kind, pl.col("occurred_at") >= pl.col("converted"))) == []
 
 
-def test_activities_that_come_with_the_outcome_are_named(history):
-    entered = history.transitions.filter(pl.col("stage") == "sql")
-    contracts = entered.select(
-        "lead_id",
-        occurred_at=pl.col("occurred_at") - DAY,
-        known_at=pl.col("known_at") - DAY,
-        kind=pl.lit("contract"),
+@pytest.mark.parametrize(
+    ("leads", "others", "severities"),
+    [(300, 0, ["high"]), (220, 0, ["high"]), (20, 0, ["medium"]), (300, 3, ["high"]), (300, 40, [])],
+)
+def test_activities_that_come_with_the_outcome_are_named_as_sure_as_it_is(history, leads, others, severities):
+    entered = history.transitions.filter(pl.col("stage") == "sql").select(
+        "lead_id", "occurred_at", "known_at"
     )
+    never = history.leads.join(entered, on="lead_id", how="anti").head(others)
+    contracts = pl.concat(
+        [
+            entered.head(leads).with_columns(pl.col("occurred_at", "known_at") - DAY),
+            never.select("lead_id", occurred_at=pl.col("created_at") + 1, known_at=pl.col("created_at") + 1),
+        ]
+    ).with_columns(kind=pl.lit("contract"))
     more = pl.concat([history.touchpoints, contracts], how="diagonal")
     findings = check(from_history(replace(history, touchpoints=more), RULE, LABEL)).findings
-    assert ["'contract'" in str(finding.message) for finding in findings] == [True]
+    assert [finding.severity for finding in findings] == severities
+    assert all("'contract'" in str(finding.message) for finding in findings)
 
 
 def test_a_flat_export_has_no_events_to_compare(tmp_path):

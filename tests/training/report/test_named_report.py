@@ -69,6 +69,17 @@ def test_without_names_they_are_made_readable_and_ours_stay():
     assert t.offer("SPRING_GUIDE") == "Spring guide"
 
 
+def test_columns_of_which_a_check_says_the_same_share_a_line():
+    said = [("a", "empty"), ("b", "empty"), ("c", "empty"), ("d", "empty"), ("e", "late")]
+    findings = tuple(Finding("LC006", "info", column, message) for column, message in said)
+    lines = list(format_checks((Check("LC006", "columns vary", findings),)))
+    assert lines[1:] == ["LC006  info    a, b, c, 1 more: empty", "LC006  info    e: late"]
+    alone = Finding("LC017", "high", "", "calls come with the outcome")
+    assert list(format_checks((Check("LC017", "events", (alone,)),)))[1:] == [
+        "LC017  high    calls come with the outcome"
+    ]
+
+
 def test_check_names_a_column_with_its_own_name_behind_it_as_the_configuration_needs_it():
     finding = Finding("LC004", "medium", "country", "it is late")
     lines = list(format_checks((Check("LC004", "late", (finding,)),), NAMES))
