@@ -112,7 +112,7 @@ def test_open_leads_older_than_any_that_taught_are_told_once(crm):
     older = (ahead["lead.age"] > dataset.rows["lead.age"].max()).mean()
     checks = {check.code: check for check in run_checks(dataset, ahead)}
     (age,) = [f for f in checks["LC012"].findings if f.column == "lead.age"]
-    assert age.message.startswith(f"{older:.0%} of the rows to score are outside")
+    assert age.message.startswith(f"{older:.0%} of the rows to score have another age")
     assert {f.column for f in checks["LC012"].findings} <= {
         "lead.age",
         # Campaigns of a quarter are new every quarter.
