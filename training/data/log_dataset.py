@@ -52,6 +52,10 @@ class NoHorizonError(ValueError):
     """The horizon of the label is not known."""
 
 
+class OtherTargetError(ValueError):
+    """The configuration predicts another stage than the model of a log; the message says what to do."""
+
+
 class ConflictingWeightsError(ValueError):
     """Propensity weights and censoring weights cannot be combined; the message says what to leave out."""
 
@@ -122,6 +126,8 @@ def outcome_definition(
 
     Raises:
         NoHorizonError: None of them gives a horizon.
+        OtherTargetError: ``label`` is of another stage than the model predicts: the outcomes in its log say
+            nothing of that one.
 
     >>> from types import SimpleNamespace
     >>> definition = outcome_definition(SimpleNamespace(label="sql within 60 days"))
@@ -129,7 +135,13 @@ def outcome_definition(
     ('sql within 60 days', 60)
     """
     match = _WITHIN.fullmatch(card.label)
-    stage = label.stage if label else match[1] if match else card.label
+    stage = match[1] if match else label.stage if label else card.label
+    if label and label.stage != stage:
+        msg = (
+            f"the configuration predicts {label.stage!r}, and the outcomes in the log are those of a model "
+            f"that predicts {stage!r}: please name a configuration with that target, or train from a history"
+        )
+        raise OtherTargetError(msg)
     seconds = horizon or (label.horizon if label else round(float(match[2]) * DAY) if match else None)
     if seconds is None:
         msg = f"the model answers {card.label!r}, which does not say within how long; add --horizon DAYS"

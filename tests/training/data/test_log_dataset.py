@@ -21,6 +21,7 @@ from training.data.log_dataset import (
     DecisionLogFrames,
     EmptyLogError,
     NoHorizonError,
+    OtherTargetError,
     OutcomeDefinition,
     dataset_from_log,
     label_decisions,
@@ -139,15 +140,20 @@ def test_a_flat_lead_is_seen_when_it_was_scored():
 
 
 def test_the_horizon_is_named_or_configured_or_on_the_card():
-    spec = LabelSpec("opportunity", 14 * DAY, lead_time=DAY, closed=("gone",), settle=2 * DAY)
+    spec = LabelSpec("sql", 14 * DAY, lead_time=DAY, closed=("gone",), settle=2 * DAY)
     assert OutcomeDefinition("sql within 30 days", LabelSpec("won", 30 * DAY, closed=("lost",))) == ASKED
     assert outcome_definition(CARD, spec) == OutcomeDefinition(
-        "opportunity within 14 days", LabelSpec("won", 14 * DAY, DAY, ("lost",), 2 * DAY)
+        "sql within 14 days", LabelSpec("won", 14 * DAY, DAY, ("lost",), 2 * DAY)
     )
     assert outcome_definition(CARD, spec, 7 * DAY).label.horizon == 7 * DAY
     assert outcome_definition(SimpleNamespace(label="Converted"), None, 7 * DAY).text == "Converted"
     with pytest.raises(NoHorizonError, match=r"'Converted'.*--horizon"):
         outcome_definition(SimpleNamespace(label="Converted"))
+
+
+def test_outcomes_of_one_stage_are_not_taken_for_those_of_another():
+    with pytest.raises(OtherTargetError, match=r"predicts 'opportunity'.*predicts 'sql'"):
+        outcome_definition(CARD, LabelSpec("opportunity", 14 * DAY))
 
 
 @pytest.mark.parametrize(
