@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from serving.console.pages import WHAT_IF as _IF
 from serving.console.pages import PageRefused
 from serving.console.score_path import HEIGHT, WIDTH, path_chart, score_path
 from serving.console.today import require_lists
+from serving.endpoints.accounts import account_names
 from serving.endpoints.base import log_decisions
 from serving.endpoints.leads import describe_stored_lead, why_no_current_score
 from serving.lead_store.lead_details import describe_lead
@@ -123,7 +124,8 @@ async def lead_page(visit: Visit) -> Response:
         if visit.visitor.sees_model(each.model or DEFAULT_MODEL)
     ]
     result = view.lead.result
-    writer = row_writer(visit)
+    accounts = account_names(known.rows, [view.lead.account_id], int(visit.texts.now))
+    writer = replace(row_writer(visit), accounts=accounts)
     decided = await lists.decided(tenant, visit.model, lead_id, 1)
     return visit.page(
         "lead.html",
@@ -134,6 +136,7 @@ async def lead_page(visit: Visit) -> Response:
         no_current_score=None if current is not None else why_no_current_score(service),
         facts=writer.facts(view.lead),
         account=view.lead.account_id,
+        account_name=accounts.get(view.lead.account_id or ""),
         writer=writer,
         view=view,
         result=result,

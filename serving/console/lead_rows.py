@@ -84,10 +84,17 @@ class CallListRow:
 
 @dataclass(frozen=True, slots=True)
 class RowWriter:
-    """Writes rows of leads in one language, with the names that the company gave to values."""
+    """Writes rows of leads in one language, with the names that the company gave to values.
+
+    Attributes:
+        texts: The sentences of the language.
+        names: What the company calls columns and values.
+        accounts: What people call accounts, by id. Default: their ids.
+    """
 
     texts: ConsoleTexts
     names: DisplayNames = field(default_factory=DisplayNames)
+    accounts: Mapping[str, str] = field(default_factory=dict)
 
     def row(self, score: CurrentScore, insight: LeadInsight, key: str = "") -> CallListRow:
         """The row of a lead."""
@@ -111,7 +118,7 @@ class RowWriter:
     def facts(self, lead: CurrentScore | LeadResponse) -> tuple[tuple[str, str], ...]:
         """What a lead is known by beside its name, each with a word for what it is."""
         values = [
-            ("console.account", lead.account_id),
+            ("console.account", lead.account_id and self.accounts.get(lead.account_id, lead.account_id)),
             ("console.channel", lead.channel and self.value("channel", lead.channel)),
             ("console.stage", lead.stage and self.value("stage", lead.stage)),
             ("console.owner", lead.owner),

@@ -13,6 +13,7 @@ from serving.console.decisions import just_decided
 from serving.console.lead_rows import LeadInsight, explain_leads, row_writer
 from serving.console.pages import PageRefused
 from serving.current_scores.records import MOST_COUNTED, LeadState, PageEnd, ScoreFilter
+from serving.endpoints.accounts import account_names
 from serving.workload import MS_PER_ITEM
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from serving.console.pages import Visit
     from serving.current_scores.reading import CurrentScores
     from serving.current_scores.records import CurrentScore
+    from serving.lead_store.async_store import KnownLeads
 
 LEADS_PER_PAGE = 25
 # At so many moments a lead is scored that has no history yet.
@@ -173,21 +175,24 @@ async def lead_rows(visit: Visit, scores: Sequence[CurrentScore]) -> list[CallLi
     """The rows of some leads, with the reasons of the model that is shown."""
     if not scores:
         return []
-    insights, writer = await _insights(visit, scores), row_writer(visit)
+    known = await visit.service.store.leads([score.lead_id for score in scores], visit.visitor.tenant)
+    accounts = account_names(known.rows, (score.account_id for score in scores), int(visit.texts.now))
+    insights, writer = await _insights(visit, scores, known), replace(row_writer(visit), accounts=accounts)
     return [
         writer.row(score, insights.get(score.lead_id, LeadInsight()), f"console-{secrets.token_hex(12)}")
         for score in scores
     ]
 
 
-async def _insights(visit: Visit, scores: Sequence[CurrentScore]) -> Mapping[str, LeadInsight]:
+async def _insights(
+    visit: Visit, scores: Sequence[CurrentScore], known: KnownLeads
+) -> Mapping[str, LeadInsight]:
     lists, _ = require_lists(visit)
     service, tenant = visit.service, visit.visitor.tenant
     lead_ids = [score.lead_id for score in scores]
     histories = await lists.histories(lead_ids, tenant, visit.model)
     if visit.served.champion.current is None:
         return {lead_id: LeadInsight(history=history) for lead_id, history in histories.items()}
-    known = await service.store.leads(lead_ids, tenant)
     cost = len(scores) * (MS_PER_ITEM["/v1/explain"] + _MOMENTS * MS_PER_ITEM["/v1/score"])
     explain = partial(explain_leads, service.scorer, scores, known, histories, visit.texts.lang)
     with service.workload.admit(cost):

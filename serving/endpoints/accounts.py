@@ -271,6 +271,12 @@ def account_name(account_id: str, attributes: Mapping[str, Any]) -> str:
     return next(named, account_id)
 
 
+def account_names(rows: StoredRows, account_ids: Iterable[str | None], now: int) -> dict[str, str]:
+    """What a person calls some accounts, by id, as known at ``now``."""
+    wanted = {each for each in account_ids if each is not None}
+    return {each: account_name(each, rows.account_attributes(each, now)) for each in wanted}
+
+
 def account_dependence(service: Any) -> AccountDependence | None:
     """How dependent colleagues are by the model that is asked; None where it does not say."""
     current = service.served.champion.current

@@ -51,6 +51,7 @@ def lead_events(number, name, *, owner, channel="ads", stage="mql", industry="ma
 
 
 COMPANY = [
+    event("account", 1, account_id="Kiesel & Söhne", attributes={"Company name": "Kiesel Maschinenbau"}),
     *lead_events(1, "Ada Kim", owner="Lena", channel="email", account="Kiesel & Söhne"),
     *lead_events(2, "Ben Ode", owner="Lena", industry="ads"),
     *lead_events(3, "Cem Ruiz", owner="Tom", stage="sal"),
@@ -118,6 +119,13 @@ def test_the_list_is_of_all_open_leads_best_first(visit):
     chances = [float(figure) for figure in re.findall(r"<strong>&?l?t?;?(\d+)%</strong>", page.text)]
     assert len(names(page)) == 6
     assert chances == sorted(chances, reverse=True)
+
+
+def test_a_company_has_the_name_that_people_know_it_by(visit):
+    assert "Kiesel Maschinenbau" in visit().get("/console").text
+    lead = visit().get("/console/leads/lead 1").text
+    link = re.search(r'<a href="([^"]+)">Kiesel Maschinenbau</a>', lead)[1]
+    assert "<h1>Kiesel Maschinenbau" in visit().get(html.unescape(link)).text
 
 
 @pytest.mark.parametrize(
