@@ -98,7 +98,7 @@ class ScoringResult:
 
     def in_words(self, out: Path) -> Iterator[str]:
         """What to know about the scores in ``out``, as lines for a terminal."""
-        yield from self.quarantine.examples()
+        yield from self.quarantine.unreadable.examples()
         if self.repeated:
             yield f"{self.repeated:,} rows have the id of a row further up; each row has a score of its own"
         yield from self.insufficient.in_words()
@@ -108,7 +108,11 @@ class ScoringResult:
 
     def to_dict(self) -> dict[str, int | dict[str, int]]:
         """The counts as ``score --json`` writes them."""
-        counts = {"leads": self.leads, "unreadable": len(self.quarantine), "repeated": self.repeated}
+        counts = {
+            "leads": self.leads,
+            "unreadable": len(self.quarantine.unreadable),
+            "repeated": self.repeated,
+        }
         return {**counts, "insufficient": dict(self.insufficient.codes)}
 
 

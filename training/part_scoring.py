@@ -67,13 +67,13 @@ class CutResult:
 
     def in_words(self, out: Path) -> Iterator[str]:
         """What to know about the parts, as lines for a terminal."""
-        yield from self.quarantine.examples()
+        yield from self.quarantine.unreadable.examples()
         parts = f"{self.parts:,} part{'' if self.parts == 1 else 's'}"
         yield f"{self.leads:,} leads in {parts} in {out}; {self.quarantine.total}"
 
     def to_dict(self) -> dict[str, int]:
         """The counts as ``parts --json`` writes them."""
-        return {"parts": self.parts, "leads": self.leads, "unreadable": len(self.quarantine)}
+        return {"parts": self.parts, "leads": self.leads, "unreadable": len(self.quarantine.unreadable)}
 
 
 def write_history_parts(  # noqa: PLR0913, PLR0917 - what it reads, and what it writes

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.messages import Message
 from features.notebook_html import html_card, html_table
 from features.spreadsheet import escape_formulas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from features.messages import Message
-
 
 QUARANTINE_SCHEMA = {
     "table": pl.String,
@@ -113,16 +111,33 @@ class Quarantine:
         )
 
     @property
+    def unreadable(self) -> Quarantine:
+        """The entries without touchpoints of the future, which are planned and nothing is wrong with."""
+        return replace(self, frame=self.frame.filter(~_is_planned()))
+
+    @property
+    def planned(self) -> int:
+        """How many touchpoints were left out because they are in the future."""
+        return len(self) - len(self.unreadable)
+
+    @property
     def total(self) -> str:
-        """How many cells or rows could not be read, and why, for the end of a sentence."""
-        reasons = f": {self.summary()}" if len(self) else ""
-        return f"{len(self):,} cells or rows could not be read{reasons}"
+        """How many entries could not be read and why, and how many are planned, for the end of a sentence."""
+        unreadable, planned = self.unreadable, self.planned
+        reasons = f": {unreadable.summary()}" if len(unreadable) else ""
+        plans = f"; {planned:,} activities are planned for later and left out" if planned else ""
+        return f"{len(unreadable):,} cells or rows could not be read{reasons}{plans}"
 
     def examples(self) -> Iterator[str]:
         """The first three entries, a line each."""
         for _, file, row, column, value, reason in self.frame.head(_MAX_LISTED).iter_rows():
             place = file if row is None else f"{file}, row {row}"
             yield f"{place}, {column or 'row'}: {value!r}: {reason}"
+
+
+def _is_planned() -> pl.Expr:
+    """Whether an entry is a touchpoint of the future; a lead or a stage of the future is a mistake."""
+    return (pl.col("table") == "touchpoints") & (pl.col("reason") == str(Message("ingest.future")))
 
 
 def format_counts(entries: int, columns: Sequence[str]) -> str:

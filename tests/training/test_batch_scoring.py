@@ -255,6 +255,23 @@ def test_a_number_that_cannot_be_read_is_missing_and_listed(flat, write, tmp_pat
     assert result.quarantine.frame.select("row", "column", "value").rows() == [(2, "visits", "many")]
 
 
+def test_planned_activities_are_said_as_such_and_not_as_rows_that_could_not_be_read(crm, tmp_path):
+    _, _, model = crm
+    config = load_config(write_csv(simulate(400, seed=3), tmp_path))
+    touchpoints = tmp_path / "touchpoints.csv"
+    rows = pl.read_csv(touchpoints, infer_schema=False)
+    planned = rows.head(7).with_columns(occurred_at=pl.lit("2090-01-01T00:00:00Z"))
+    pl.concat([rows, planned]).write_csv(touchpoints)
+    out = tmp_path / "scores.csv"
+    result = score_history(model, config, ScoringOptions(out), print)
+    *_, total = result.in_words(out)
+    assert total.endswith(
+        "; 0 cells or rows could not be read; 7 activities are planned for later and left out"
+    )
+    assert result.to_dict()["unreadable"] == 0
+    assert result.quarantine.planned == 7
+
+
 def test_columns_the_model_does_not_know_are_named(flat, write, tmp_path):
     messages = []
     scored_flat(flat, write("id,visits,owner,city\n1,2,Ada,Ulm\n"), tmp_path / "s.csv", messages)

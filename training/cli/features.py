@@ -161,7 +161,7 @@ def _compute_on_spark(
         say("Spark computes the features of the parts")
         count = write_spark_table(rows, out).count()
         history.unpersist()
-    for line in (*history.notices, *history.quarantine.examples()):
+    for line in (*history.notices, *history.quarantine.unreadable.examples()):
         print_status(line)
     print_status(f"{count:,} rows of features in {out}; {history.quarantine.total}")
     print_next(
@@ -170,7 +170,12 @@ def _compute_on_spark(
         else f"leadloop score --features {out} --out scores.csv"
     )
     print_result(
-        {"rows": count, "unreadable": len(history.quarantine), "columns": rows.columns, "out": str(out)},
+        {
+            "rows": count,
+            "unreadable": len(history.quarantine.unreadable),
+            "columns": rows.columns,
+            "out": str(out),
+        },
         json_,
     )
 

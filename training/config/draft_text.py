@@ -129,9 +129,9 @@ def _ends(closed: tuple[str, ...]) -> str:
 
 
 def _problems(read: ReadDraft) -> list[str]:
-    """Sentences on rows that cannot be used."""
-    quarantine = read.reading.quarantine
-    return [f"{quarantine.summary()}"] if len(quarantine) else []
+    """Sentences on rows that cannot be used; of those that are planned a notice tells."""
+    unreadable = read.reading.quarantine.unreadable
+    return [unreadable.summary()] if len(unreadable) else []
 
 
 def _comments(texts: Iterable[str]) -> list[str]:

@@ -55,17 +55,20 @@ class IngestSummary:
         quarantined: Rows that were set aside, by reason.
         excluded: Columns that are not used, with the reason.
         columns: By reason, the columns in which it occurred most.
+        planned: How many of these rows are touchpoints that are planned for later. Default: 0.
     """
 
     rows_read: int
     quarantined: Mapping[str, int]
     excluded: Mapping[str, str]
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    planned: int = 0
 
     @property
     def unreadable(self) -> int:
-        """How many rows or cells could not be used; a row that has no outcome yet is none of them."""
-        return sum(count for reason, count in self.quarantined.items() if reason != NO_OUTCOME)
+        """How many rows or cells could not be used; one planned or still open is none of them."""
+        counts = (count for reason, count in self.quarantined.items() if reason != NO_OUTCOME)
+        return sum(counts) - self.planned
 
 
 def ingest_summary(
@@ -81,6 +84,7 @@ def ingest_summary(
         quarantined={name_table(*key): count for key, count in quarantine.counts.items()},
         excluded={column.column: column.reason for column in availability if not column.used},
         columns={name_table(*key): names for key, names in quarantine.columns.items()},
+        planned=quarantine.planned,
     )
 
 

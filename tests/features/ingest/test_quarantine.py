@@ -38,6 +38,29 @@ def test_a_reason_names_the_three_columns_at_fault_most():
     assert Quarantine().columns == {}
 
 
+PLANNED = ENTRY | {
+    "table": "touchpoints",
+    "column": "start",
+    "value": "2090-01-01",
+    "reason": "in the future",
+}
+
+
+def test_planned_activities_are_none_that_could_not_be_read():
+    mixed = Quarantine(pl.DataFrame([ENTRY, PLANNED, PLANNED], schema=QUARANTINE_SCHEMA), 1)
+    assert (len(mixed), len(mixed.unreadable), mixed.planned) == (3, 1, 2)
+    assert mixed.total == (
+        "1 cells or rows could not be read: leads: no time (1, in born); "
+        "2 activities are planned for later and left out"
+    )
+    assert list(mixed.unreadable.examples()) == ["a.csv, row 7, born: 'soon': no time"]
+
+
+def test_a_stage_in_the_future_is_no_plan():
+    stage = Quarantine(pl.DataFrame([PLANNED | {"table": "transitions"}], schema=QUARANTINE_SCHEMA), 1)
+    assert (stage.planned, len(stage.unreadable)) == (0, 1)
+
+
 def test_the_file_names_file_row_column_value_and_reason(tmp_path):
     write_quarantine(quarantine(), tmp_path / "deep" / "q.csv")
     assert pl.read_csv(tmp_path / "deep" / "q.csv").to_dicts() == [ENTRY]

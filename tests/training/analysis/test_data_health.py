@@ -79,3 +79,4 @@ def test_a_finding_without_a_column_is_shown_without_one(health):
 
 def test_a_row_without_an_outcome_yet_is_not_counted_as_unreadable():
     assert IngestSummary(10, {"no outcome": 5, "no id": 1}, {}).unreadable == 1
+    assert IngestSummary(10, {"in the future": 5, "no id": 1}, {}, planned=5).unreadable == 1
