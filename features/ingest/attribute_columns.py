@@ -9,7 +9,7 @@ import polars as pl
 
 from features.ingest.column_extractions import find_extractions, known_extractions
 from features.ingest.column_roles import ColumnRole, cast_column, declared_role, infer_role
-from features.ingest.personal_columns import personal_notices
+from features.ingest.personal_columns import describe_as_companies, personal_notices
 from features.ingest.similar_words import similar_word_notices
 from features.messages import Message
 from features.number_marks import (
@@ -72,6 +72,7 @@ class AttributeReading:
         extractions: What a model reads out; None where that is to be found.
         marks: What the marks in the numbers of columns meant in earlier data, by column.
         settled: Whether these marks are those of the table itself, of which the rows are but some.
+        of_companies: Whether a row is a company.
     """
 
     roles: Mapping[str, Role] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class AttributeReading:
     extractions: tuple[ColumnExtraction, ...] | None = None
     marks: Mapping[str, NumberMarks] = field(default_factory=dict)
     settled: bool = False
+    of_companies: bool = False
 
 
 def read_attributes(
@@ -89,6 +91,7 @@ def read_attributes(
     table = find_table_marks(free) if reading.extractions is None else UNKNOWN_MARKS
     if reading.extractions is None:
         roles = infer_roles(free, reading.roles, decimal, table)
+        roles = tuple(map(describe_as_companies, roles)) if reading.of_companies else roles
         extracted = find_extractions(free, roles, reading.extract)
         notices = (*personal_notices(roles), *similar_word_notices(free, roles))
         extracted = replace(extracted, notices=(*extracted.notices, *notices))

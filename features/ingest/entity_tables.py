@@ -514,6 +514,7 @@ def _attribute_columns(
         extractions=_own_extractions(name, history_mapping),
         marks=_own_columns(name, history_mapping.marks) if settled is None else settled,
         settled=settled is not None,
+        of_companies=name == "accounts",
     )
     return read_attributes(rows, rows.frame.select(names), reading, table.decimal)
 

@@ -6,7 +6,7 @@ one person. Cells are looked at, too, since "Phone type: mobile" is no number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -33,6 +33,10 @@ class _PersonalFact:
     def reason(self) -> Message:
         return Message(f"columns.{self.headings}")
 
+    @property
+    def reason_of_company(self) -> Message:
+        return Message(f"columns.{self.headings.replace('person', 'company')}")
+
 
 _FACTS = (
     _PersonalFact("person_name", r"\p{L}"),
@@ -40,7 +44,14 @@ _FACTS = (
     _PersonalFact("person_address", r"^[^@]*[0-9][^@]*$"),
     _PersonalFact("person_profile", r"[./@]"),
 )
-_REASONS = frozenset(fact.reason.key for fact in _FACTS)
+# In a table of companies they are about the company, except for names that are called a person's.
+_OF_COMPANIES = {fact.reason.key: fact.reason_of_company for fact in _FACTS}
+_NOTICES = {
+    "columns.notice_personal": frozenset(_OF_COMPANIES),
+    "columns.notice_companies": frozenset(reason.key for reason in _OF_COMPANIES.values()),
+}
+_REASONS = frozenset.union(*_NOTICES.values())
+_ANY_NAME = heading_pattern("name")
 
 
 def find_personal_reason(known: pl.Series) -> Message | None:
@@ -59,13 +70,26 @@ def find_personal_reason(known: pl.Series) -> Message | None:
 
 
 def is_personal(reason: Message) -> bool:
-    """Whether a column is kept from the model because it is about one person."""
+    """Whether a column is kept from the model because it is about one person or one company."""
     return reason.key in _REASONS
 
 
+def describe_as_companies(role: ColumnRole) -> ColumnRole:
+    """The role of a column of a table of companies: what looks like a person's there is the company's own."""
+    is_name_of_person = role.reason.key == "columns.person_name" and not _ANY_NAME.search(role.column)
+    if role.reason.key not in _OF_COMPANIES or is_name_of_person:
+        return role
+    return replace(role, reason=_OF_COMPANIES[role.reason.key])
+
+
 def personal_notices(roles: Iterable[ColumnRole]) -> tuple[Message, ...]:
-    """The sentence on the columns of a table that are about one person, with the way to allow them."""
-    names = [role.column for role in roles if is_personal(role.reason)]
-    if not names:
-        return ()
-    return (Message("columns.notice_personal", columns=join_items("comma", names), first=names[0]),)
+    """The sentences on columns of a table about one person or company each, with the way to allow them."""
+    columns = {
+        notice: [role.column for role in roles if role.reason.key in keys]
+        for notice, keys in _NOTICES.items()
+    }
+    return tuple(
+        Message(notice, columns=join_items("comma", names), first=names[0])
+        for notice, names in columns.items()
+        if names
+    )

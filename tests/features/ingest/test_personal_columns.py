@@ -95,3 +95,27 @@ def test_counts_and_codes_that_happen_to_be_zero_and_one_stay_numbers(heading):
 
 def test_a_few_rows_do_not_show_that_only_zero_and_one_come():
     assert infer_role(pl.Series("newsletter", ["0", "1", "1"])).role == "number"
+
+
+COMPANIES = {
+    "name": (NAMES, "names of companies, which the model does not learn"),
+    "Nom": (NAMES, "names of companies, which the model does not learn"),
+    "Straße": (STREETS, "addresses of companies, which the model does not learn"),
+    "LinkedIn": (PERSONAL["LinkedIn"], "pages of companies, which the model does not learn"),
+    "Phone": (PHONES, "phone numbers, which the model does not learn"),
+    "Contact Name": (NAMES, "names of persons, which the model does not learn"),
+}
+
+
+def test_what_names_or_reaches_a_company_is_not_called_a_persons():
+    frame = pl.DataFrame({heading: cells for heading, (cells, _) in COMPANIES.items()})
+    rows = ValidatedRows.from_frame(frame)
+    read = read_attributes(rows, frame, AttributeReading(of_companies=True), ".")
+    assert {role.column: str(role.reason) for role in read.roles} == {
+        heading: reason for heading, (_, reason) in COMPANIES.items()
+    }
+    assert {role.role for role in read.roles} == {"identifier"}
+    assert [str(notice).partition("; ")[0] for notice in read.notices] == [
+        "about single persons and not learned: Contact Name",
+        "about single companies and not learned: name, Nom, Straße, LinkedIn, Phone",
+    ]
