@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from features.catalogue import KINDS
+from features.clock import DAY
 from features.history import TOUCHPOINT_SCHEMA
 from features.ingest.quarantine import MAX_SHARE
+from features.ingest.timestamps import parse_known_times
 from features.ingest.touchpoint_kinds import suggest_kinds
 from features.word_lists import cell_words, fold_word, heading_pattern, match_headings, stage_pattern
 from training.config.file_survey import find_creation_date
@@ -132,12 +134,34 @@ def _event_block(leads: FileProfile, other: FileProfile, lead: str) -> DraftBloc
         block.says.append("A row says when a lead got there; no date, not yet.")
     else:
         _make_touchpoints(block, other, words, kinds)
-    block.unsure += [
-        f"occurred_at could also be {name!r}"
-        for name in other.dates
-        if name != occurred and not is_overwritten(name)
-    ]
+    _name_other_dates(block, other, occurred)
     return block
+
+
+def _name_other_dates(block: DraftBlock, other: FileProfile, occurred: str) -> None:
+    """Say when the CRM came to know of the events of a block, and which dates may be when they happened."""
+    dates = [name for name in other.dates if name != occurred and not is_overwritten(name)]
+    known = match_headings(dates, ["known_at"]).get("known_at")
+    if known is not None:
+        lag = _days(other, known) - _days(other, occurred)
+        if _is_one_day(_days(other, known)):
+            block.unsure.append(f"{known!r} is one day for most rows, as of an import: it is not known_at")
+            dates.remove(known)
+        elif float((lag >= 0).fill_null(value=False).mean() or 0.0) >= 1 - MAX_SHARE:  # type: ignore[arg-type]
+            block.keys["columns"]["known_at"] = known
+            block.says.append(f"A row is known from {known!r} on, which may be later than it happened.")
+            dates.remove(known)
+    block.unsure += [f"occurred_at could also be {name!r}" for name in dates]
+
+
+def _days(profile: FileProfile, name: str) -> pl.Series:
+    return parse_known_times(profile.frame[name], profile.dates[name]) // DAY
+
+
+def _is_one_day(days: pl.Series) -> bool:
+    """Whether most rows have the same day."""
+    known = days.drop_nulls()
+    return bool(len(known)) and int((known == known.mode().min()).sum()) > _MOST * len(known)
 
 
 def _rows_of_nobody(leads: FileProfile, other: FileProfile, lead: str) -> int:

@@ -454,3 +454,36 @@ def test_a_table_of_entries_into_one_stage_alone_is_one_of_stages(drafted):
     draft = drafted(prospects=rows, visits=visits(), moves=moves)
     assert draft["transitions"][0]["columns"]["stage"] == "stage"
     assert draft["funnel"]["target"] == "SQL"
+
+
+def entered_later(name, lag):
+    """Visits with the day on which the CRM came to know of each: so many days later."""
+    return [row | {name: day(i // 2 + 2 + lag(i))} for i, row in enumerate(visits())]
+
+
+@pytest.mark.parametrize("name", ["created_at", "date_entered", "received_at", "Erfasst am", "logged_on"])
+def test_the_day_on_which_an_event_was_entered_is_when_the_crm_came_to_know_of_it(drafted, tmp_path, name):
+    draft = drafted(prospects=prospects(), visits=entered_later(name, lambda i: i % 5))
+    (events,) = draft["touchpoints"]
+    assert (events["columns"]["occurred_at"], events["columns"]["known_at"]) == ("at", name)
+    assert f"occurred_at could also be '{name}'" not in comments(tmp_path)
+
+
+def test_the_day_of_an_import_is_not_when_the_crm_came_to_know_of_an_event(drafted, tmp_path):
+    rows = [row | {"created_at": day(200)} for row in visits()]
+    (events,) = drafted(prospects=prospects(), visits=rows)["touchpoints"]
+    assert "known_at" not in events["columns"]
+    assert "'created_at' is one day for most rows, as of an import" in comments(tmp_path)
+
+
+def test_a_meeting_that_is_entered_before_it_takes_place_is_known_when_it_happens(drafted):
+    rows = [row | {"created_at": row["at"], "starts": day(i // 2 + 6)} for i, row in enumerate(visits())]
+    rows = [{key: value for key, value in row.items() if key != "at"} for row in rows]
+    (events,) = drafted(prospects=prospects(), visits=rows)["touchpoints"]
+    assert "known_at" not in events["columns"]
+
+
+def test_another_day_of_an_event_stays_a_doubt(drafted, tmp_path):
+    (events,) = drafted(prospects=prospects(), visits=entered_later("ended", lambda i: i % 2))["touchpoints"]
+    assert "known_at" not in events["columns"]
+    assert "occurred_at could also be 'ended'" in comments(tmp_path)
