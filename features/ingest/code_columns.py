@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from features.ingest.timestamps import EPOCH_US, EPOCHS, TimeFormat
 from features.messages import Message
 from features.word_lists import bare_heading, heading_pattern
 
@@ -35,8 +36,12 @@ _CODE = re.compile(f"{_PLACE}|{_KEY}|{_NUMBERED}|{_CODE_WORD}", re.IGNORECASE)
 _PHONE = re.compile(_REACHED_BY, re.IGNORECASE)
 _CAMEL_KEY = re.compile(r"[a-z](Id|ID|Key)$")
 _TIME = re.compile(
-    r"date|time|datum|zeit|stamp|_(at|on|ts)$|created|updated|modified|erstellt|geändert|fecha", re.IGNORECASE
+    r"date|time|datum|zeit|stamp|(^|_)(at|on|ts)$|created|updated|modified|erstellt|geändert|fecha",
+    re.IGNORECASE,
 )
+
+NUMBERED_DAY = "%Y%m%d"
+"""The format of days that are written as whole numbers, such as 20240229."""
 
 _SHORTEST_PHONE = 100_000
 _MIN_VALUES, _NEARLY_ALL, _UNIQUE = 20, 0.99, 0.5
@@ -123,13 +128,36 @@ def _time_reason(name: str, numbers: pl.Series, share: float) -> Message | None:
         return Message("columns.times_of", pattern="yyyymmdd")
     if len(numbers) >= _MIN_VALUES and _mostly(_is_calendar_month(numbers)):
         return Message("columns.times_of", pattern="yyyymm")
-    likely = _TIME.search(name) is not None or (share >= _UNIQUE and len(numbers) >= _MIN_VALUES)
-    for pattern, scale in (("epoch_s", 1), ("epoch_ms", 1000)):
-        if likely and _mostly(numbers.is_between(_FIRST_EPOCH * scale, _LAST_EPOCH * scale, closed="left")):
+    is_named = _TIME.search(name) is not None
+    likely = is_named or (share >= _UNIQUE and len(numbers) >= _MIN_VALUES)
+    for pattern, scale in EPOCHS.items():
+        # As many digits as those of microseconds have the ids of some networks.
+        is_likely = is_named if pattern == EPOCH_US else likely
+        if is_likely and _mostly(
+            numbers.is_between(_FIRST_EPOCH * scale, _LAST_EPOCH * scale, closed="left")
+        ):
             return Message("columns.times_of", pattern=pattern)
-    if _TIME.search(name) and _mostly(numbers.is_between(_FIRST_DAY, _LAST_DAY)):
+    if is_named and _mostly(numbers.is_between(_FIRST_DAY, _LAST_DAY)):
         return Message("columns.times_of", pattern="days of a spreadsheet")
     return None
+
+
+def detect_number_times(column: pl.Series) -> TimeFormat | None:
+    """The format of a column of numbers that its name calls times, since 1970 or as yyyymmdd; else None.
+
+    Numbers that only may be times are ids as well.
+
+    >>> detect_number_times(pl.Series("created_at", [1_709_251_200, 1_709_337_600])).pattern
+    'epoch_s'
+    """
+    known = column.drop_nulls()
+    numbers = _whole_numbers(known) if len(known) and _TIME.search(known.name) else None
+    if numbers is None or _are_too_long(known) or _is_code(known.name, numbers):
+        return None
+    reason = _time_reason(known.name, numbers, known.n_unique() / len(known))
+    patterns = {name: name for name in EPOCHS} | {"yyyymmdd": NUMBERED_DAY}
+    pattern = None if reason is None else patterns.get(str(reason.values["pattern"]))
+    return None if pattern is None else TimeFormat(pattern)
 
 
 def _is_calendar_day(numbers: pl.Series) -> pl.Series:

@@ -279,6 +279,7 @@ class _NumericTimes:
 _NUMERIC_TIMES = (
     _NumericTimes("seconds since 1970", 631_152_000, 4_102_444_800, "epoch_s"),
     _NumericTimes("milliseconds since 1970", 631_152_000_000, 4_102_444_800_000, "epoch_ms"),
+    _NumericTimes("microseconds since 1970", 631_152_000_000_000, 4_102_444_800_000_000, "epoch_us"),
     _NumericTimes("days written as 20240229", 19_900_101, 20_991_231, "%Y%m%d"),
     _NumericTimes("Excel's days", 32_874, 73_050, None, has_fractions=True),
 )

@@ -262,8 +262,8 @@ class TableMapping(TableSource):
             ``"column.key"`` a value inside of a JSON column.
         constants: Columns of the contract that hold one value in every row.
         values: By column of the contract, the company's words and what they mean there.
-        time_format: ``"iso"`` (default), ``"day_first"``, ``"month_first"``, ``"epoch_s"``, ``"epoch_ms"`` or
-            a strptime pattern.
+        time_format: ``"iso"`` (default), ``"day_first"``, ``"month_first"``, ``"epoch_s"``, ``"epoch_ms"``,
+            ``"epoch_us"`` or a strptime pattern.
         time_zone: IANA name of the zone of times without an offset. Default UTC.
         money: Whether amounts are in ``"major"`` units (default) or in ``"minor"`` ones, such as cents.
         missing: Words that mean "no value".

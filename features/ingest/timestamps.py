@@ -126,9 +126,14 @@ def has_days(pattern: str) -> bool:
     return "%" not in pattern or any(mark in pattern for mark in _OF_DAY)
 
 
-ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS = "iso", "day_first", "month_first", "epoch_s", "epoch_ms"
+ISO, DAY_FIRST, MONTH_FIRST = "iso", "day_first", "month_first"
 
-NAMED = (ISO, DAY_FIRST, MONTH_FIRST, EPOCH_S, EPOCH_MS)
+EPOCH_S, EPOCH_MS, EPOCH_US = "epoch_s", "epoch_ms", "epoch_us"
+
+EPOCHS = {EPOCH_S: 1, EPOCH_MS: 1_000, EPOCH_US: 1_000_000}
+"""The formats that count since 1970, each with how many of its units are a second."""
+
+NAMED = (ISO, DAY_FIRST, MONTH_FIRST, *EPOCHS)
 
 _DATE = r"(?:[12][0-9]{3}|0001|9999)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 
@@ -150,7 +155,7 @@ _UNIFORM = (
 
 """The usual spellings, which are read several times faster where a whole column keeps to one of them."""
 
-_EPOCH = r"^-?[0-9]{1,15}(?:\.[0-9]*)?$"
+_EPOCH = r"^-?[0-9]{1,16}(?:\.[0-9]*)?$"
 
 _WESTERN = {
     DAY_FIRST: r"^(?P<d>[0-9]{1,2})[./-](?P<m>[0-9]{1,2})[./-](?P<y>[0-9]{4})",
@@ -163,8 +168,8 @@ class TimeFormat:
     """How a column writes its times.
 
     Attributes:
-        pattern: ``"iso"`` (default), ``"day_first"``, ``"month_first"``, ``"epoch_s"``, ``"epoch_ms"`` or a
-            strptime pattern.
+        pattern: ``"iso"`` (default), ``"day_first"``, ``"month_first"``, ``"epoch_s"``, ``"epoch_ms"``,
+            ``"epoch_us"`` or a strptime pattern.
         zone: IANA name of the zone of times without an offset. Default UTC.
 
     Raises:
@@ -201,7 +206,7 @@ def parse_timestamps(column: pl.Series, time_format: TimeFormat | None = None) -
     text = without_values(column).cast(pl.String)
     if text.null_count() == len(text):
         return text.cast(pl.Int64)
-    if time_format.pattern in {EPOCH_S, EPOCH_MS}:
+    if time_format.pattern in EPOCHS:
         return _parse_epoch(text.set(~text.str.contains(_EPOCH), None).cast(pl.Float64), time_format)
     if "%" in time_format.pattern:
         return _parse_custom(text, time_format)
@@ -235,12 +240,10 @@ _WORDS = r"(?i)^\p{L}|[0-9](?:st|nd|rd|th|er|º|ª)\.? |uhr$|hrs?\.?$|gmt$"
 
 
 def _parse_epoch(value: pl.Series, time_format: TimeFormat) -> pl.Series:
-    scale = 1000 if time_format.pattern == EPOCH_MS else 1
-    known = (
-        value.set(~value.is_finite(), None)
-        if time_format.pattern in {EPOCH_S, EPOCH_MS}
-        else value.clear(len(value))
-    )
+    scale = EPOCHS.get(time_format.pattern)
+    if scale is None:
+        return value.clear(len(value)).cast(pl.Int64)
+    known = value.set(~value.is_finite(), None)
     return (known / scale).floor().cast(pl.Int64, strict=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from features.ingest.timestamps import EPOCH_MS, EPOCH_S, ISO, TimeFormat, has_days, parse_timestamps
+from features.ingest.timestamps import EPOCHS, ISO, TimeFormat, has_days, parse_timestamps
 
 _CLOCK = ("%H", "%I", "%T", "%R", "%X", "%k", "%s", "%c")
 
@@ -18,7 +18,7 @@ def is_date_only(column: pl.Series, time_format: TimeFormat) -> pl.Series:
     if column.dtype == pl.Date:
         return column.is_not_null()
     pattern = time_format.pattern
-    if column.dtype != pl.String or pattern in {EPOCH_S, EPOCH_MS}:
+    if column.dtype != pl.String or pattern in EPOCHS:
         return pl.Series([False]).new_from_index(0, len(column))
     if "%" in pattern:
         has_clock = any(mark in pattern for mark in _CLOCK)

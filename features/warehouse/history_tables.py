@@ -24,7 +24,7 @@ from features.history import (
 from features.ingest.mapping import Database, HistoryMapping, TableMapping, table_stem
 from features.ingest.quarantine import SourceError
 from features.ingest.schema import OFFER_STAGES
-from features.ingest.timestamps import EPOCH_MS, EPOCH_S, FIRST_DATE, ISO, LAST_DATE
+from features.ingest.timestamps import EPOCH_S, EPOCHS, FIRST_DATE, ISO, LAST_DATE
 from features.parsing import FALSE, TRUE
 from features.warehouse.dialects import (
     Warehouse,
@@ -286,7 +286,8 @@ class TableSelects:
         integer, number = (sql_type(kind, self.warehouse) for kind in ("integer", "number"))
         if self.is_canonical:
             return f"CAST({raw} AS {integer})"
-        scale = " / 1000.0" if table.time_format == EPOCH_MS else ""
+        units = EPOCHS.get(table.time_format, 1)
+        scale = f" / {units}.0" if units > 1 else ""
         sql = f"CAST(FLOOR(CAST({raw} AS {number}){scale}) AS {integer})"
         if table.time_format == ISO:
             sql = epoch_seconds(raw, self.warehouse)
@@ -382,7 +383,7 @@ def refuse_unwritable(mapping: HistoryMapping, specs: Iterable[FeatureSpec]) -> 
 
 
 def _refuse_times(table: TableMapping) -> None:
-    if table.time_format not in {ISO, EPOCH_S, EPOCH_MS}:
+    if table.time_format not in {ISO, *EPOCHS}:
         msg = f"{table.name}: SQL reads no times written as {table.time_format!r}; {_VIEW}, as timestamps"
         raise SourceError(msg)
     if table.time_zone != "UTC" and table.time_format == ISO:

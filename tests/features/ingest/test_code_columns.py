@@ -7,6 +7,7 @@ import random
 import polars as pl
 import pytest
 
+from features.ingest.code_columns import detect_number_times
 from features.ingest.column_roles import infer_role
 
 MANY = 200
@@ -74,4 +75,26 @@ def test_several_choices_in_a_cell_are_named(mark):
     assert (reason.key, reason.values["choices"]) == ("columns.choices", 5)
     assert (
         infer_role(pl.Series("City", ["Paris, France", "Berlin, Germany", "Rome"] * MANY)).reason == "words"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "pattern"),
+    [
+        ("created", 1, "epoch_s"),
+        ("occurred_at", 1_000, "epoch_ms"),
+        ("event_timestamp", 1_000_000, "epoch_us"),
+    ],
+)
+def test_numbers_since_1970_are_times_by_their_name_and_range(name, scale, pattern):
+    numbers = [(1_709_251_200 + 86_400 * n) * scale for n in range(40)]
+    assert detect_number_times(pl.Series(name, numbers)).pattern == pattern
+    assert detect_number_times(pl.Series(name, list(map(str, numbers)))).pattern == pattern
+    assert infer_role(pl.Series(name, numbers)).role == "date"
+    assert detect_number_times(pl.Series("facebook_lead", numbers)) is None
+
+
+def test_ids_with_as_many_digits_as_microseconds_are_no_times():
+    assert (
+        infer_role(pl.Series("Lead", [1_709_251_200_000_000 + 7 * n for n in range(40)])).role == "identifier"
     )
