@@ -12,7 +12,7 @@ from features.ingest.row_conditions import TRUTH_WORDS
 from features.parsing import parse_categories
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from features.ingest.known_leads import LeadDirectory
     from features.ingest.row_validation import ValidatedRows
@@ -35,14 +35,15 @@ def resolve_lead_ids(
     """The rows with the id of a lead in ``lead_id``: the first of their ids that is one, or stands for one.
 
     An id of a lead goes before what further columns say; an id that stands for several leads is a row of
-    each of them. Where no id is known, the first that there is stays, to be named as a bad one.
+    each of them. Where no id is known, the first that there is stays, to be named as a bad one. Addresses of
+    e-mail may differ in capital letters.
     """
     frame = rows.frame
     choices = [name for name in frame.columns if name == "lead_id" or name.startswith(FURTHER_ID)]
     if leads is None or "lead_id" not in choices or (len(choices) == 1 and further is None):
         return rows
     known = _known_ids(leads.frame["lead_id"], further)
-    ids = [parse_categories(frame[name]).alias(name) for name in choices]
+    ids, changed = _spelled_as_known([parse_categories(frame[name]) for name in choices], known[_KEY])
     keys = known[_KEY].implode()
     first_known = [id_column.set(~id_column.is_in(keys), None) for id_column in ids]
     chosen = pl.DataFrame([each.alias(str(i)) for i, each in enumerate((*first_known, *ids))])
@@ -53,7 +54,18 @@ def resolve_lead_ids(
         .with_columns(pl.coalesce(_LEAD, _KEY).alias("lead_id"))
         .drop(_KEY, _LEAD)
     )
-    return replace(rows, frame=resolved)
+    return replace(rows, frame=resolved).add_notice(_OTHER_CAPITALS, changed)
+
+
+_OTHER_CAPITALS = "rows name a lead by an address that differs in capital letters alone; they are that lead's"
+
+
+def _spelled_as_known(choices: Sequence[pl.Series], known: pl.Series) -> tuple[list[pl.Series], int]:
+    """The ids with addresses as the leads spell them, and in how many rows they were spelled otherwise."""
+    ids = [match_emails(each, known) for each in choices]
+    changed = (matched != each for matched, each in zip(ids, choices, strict=True))
+    rows = pl.select(pl.any_horizontal(*(each.fill_null(value=False) for each in changed))).to_series()
+    return ids, int(rows.sum())
 
 
 def _known_ids(lead_id: pl.Series, further: pl.DataFrame | None) -> pl.DataFrame:
@@ -142,8 +154,7 @@ def unify_email_case(rows: ValidatedRows, leads: LeadDirectory | None) -> Valida
     if not changed:
         return rows
     unified = replace(rows, frame=rows.frame.with_columns(matched.alias("lead_id")))
-    text = "rows name a lead by an address that differs in capital letters alone; they are that lead's"
-    return unified.add_notice(text, changed)
+    return unified.add_notice(_OTHER_CAPITALS, changed)
 
 
 def ambiguous_addresses(lead_id: pl.Series) -> int:
