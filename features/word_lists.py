@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _CAMEL = re.compile(r"(?<=[^\W_][^\W_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _ABOUT = re.compile(r"^.*(?: [-–—:] |: )")  # noqa: RUF001 - a dash as products write it
+_WRAPPED = re.compile(r"propert(?:y|ies)_+(.+?)(?:_+value(?:_+[a-z]+)?)?")
 _MARKS = re.compile(r"[\W_]+")
 _TWO_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _PHRASE = re.compile(r"(\^?)(.*?)(\$?)")
@@ -46,10 +47,15 @@ def fold_heading(text: str) -> str:
 def bare_heading(heading: str) -> str:
     """A heading without the name of what it is about, which exports of several things write before each.
 
+    Nor is there what tools that copy an API's answers write around the name of a property.
+
     >>> bare_heading("Deal - Lost reason"), bare_heading("Lead: Created"), bare_heading("E-Mail")
     ('Lost reason', 'Created', 'E-Mail')
+    >>> bare_heading("properties__createdate__value"), bare_heading("property_name"), bare_heading("Property")
+    ('createdate', 'name', 'Property')
     """
-    return _ABOUT.sub("", heading) or heading
+    wrapped = _WRAPPED.fullmatch(heading)
+    return wrapped[1] if wrapped else _ABOUT.sub("", heading) or heading
 
 
 def open_camel_case(text: str) -> str:

@@ -141,7 +141,11 @@ def _draft_one_table(profile: FileProfile, folder: Path) -> ConfigDraft:
         return _draft_flat(profile, stages.column, stages)
     if not profile.keys or len(profile.dates) < len({"created", "won"}):
         raise SourceError(_no_outcome_message(profile))
-    return _infer([profile], folder)
+    try:
+        return _infer([profile], folder)
+    except SourceError as error:
+        msg = f"{error}. Or, without dates: {_no_outcome_message(profile)}"
+        raise SourceError(msg) from error
 
 
 def _draft_flat(profile: FileProfile, label: str, stages: StageOutcomes | None = None) -> ConfigDraft:

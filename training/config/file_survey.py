@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.ingest.code_columns import NUMBERED_DAY, detect_number_times
 from features.ingest.column_roles import DATE_SHARE, infer_role
 from features.ingest.month_names import parse_months
 from features.ingest.outcome_column import parse_outcome, won_and_lost_stages
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from features.ingest.column_roles import ColumnRole
     from features.parsing import Decimal
+    from features.word_lists import HeadingPattern
     from training.config.source_tables import SourceTable
 
 _ID, _NUMBER, _REACHED_BY = map(heading_pattern, ("id", "number", "reached_by"))
@@ -66,9 +68,12 @@ class FileProfile:
     def dates(self) -> dict[str, TimeFormat]:
         """The columns that hold dates, each with its format; stamps of a sync are none."""
         roles = (each for each in self.roles if not is_sync_stamp(each.column))
-        names = [each.column for each in roles if each.role in {"date", "constant"}]
-        formats = {name: detect_format(self.frame[name], share=DATE_SHARE) for name in names}
-        return {name: each for name, each in formats.items() if each is not None}
+        columns = [self.frame[each.column] for each in roles if each.role in {"date", "constant"}]
+        formats = {c.name: detect_format(c, share=DATE_SHARE) or detect_number_times(c) for c in columns}
+        known = {name: each for name, each in formats.items() if each is not None}
+        # A number for the day beside one for the second only repeats it.
+        moments = {name: each for name, each in known.items() if each.pattern != NUMBERED_DAY}
+        return moments or known
 
     @cached_property
     def keys(self) -> list[str]:
@@ -82,9 +87,14 @@ class FileProfile:
             name
             for name, share in full.items()
             if share == 1 or (_id_rank(name) < _UNNAMED and share >= 1 - MAX_SHARE)
-            if name not in self.dates and not is_sync_stamp(name) and not _fractions(self.frame[name])
+            if name not in self.dates and not is_sync_stamp(name) and not self._may_be_amounts(name)
         ]
         return sorted(keys, key=lambda k: (_id_rank(k), full[k] < 1, self.role(k) == "number"))
+
+    def _may_be_amounts(self, name: str) -> bool:
+        """Whether a column holds fractions, which are no ids unless they are words that are called so."""
+        column = self.frame[name]
+        return _fractions(column) and (column.dtype != pl.String or _id_rank(name) >= _UNNAMED)
 
     @property
     def low_cardinality(self) -> list[str]:
@@ -101,7 +111,12 @@ class FileProfile:
         """The date since when a lead is in the stage of today that a column holds, by its name."""
         patterns = [pattern for pattern in _STAGES if pattern.search(stage)]
         changes = filter(_STAGE_CHANGE.search, self.dates)
-        return next((name for name in changes if any(pattern.search(name) for pattern in patterns)), None)
+        return next((name for name in changes if self._may_change(name, patterns)), None)
+
+    @staticmethod
+    def _may_change(date: str, patterns: list[HeadingPattern]) -> bool:
+        """Whether a date is that of a change of what the patterns name, or names nothing that was changed."""
+        return any(p.search(date) for p in patterns) or not any(p.search(date) for p in _STAGES)
 
     @property
     def stage_outcomes(self) -> StageOutcomes | None:
@@ -112,7 +127,7 @@ class FileProfile:
         for name in self.low_cardinality:
             values = self.frame[name].drop_nulls().unique().sort().to_list()
             won, lost = won_and_lost_stages(values)
-            if won is None and _OUTCOME[1].search(name):
+            if won is None and any(words.search(name) for words in _OUTCOME):
                 won, lost = find_success(values), [value for value in values if LOST.search(value)]
             if won is not None and lost and not self._dates_ends(name, {won, *lost}):
                 return StageOutcomes(name, won, tuple(lost))

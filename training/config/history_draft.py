@@ -15,6 +15,7 @@ import polars as pl
 
 from features.clock import DAY, to_datetime
 from features.cohort import MERGED
+from features.ingest.code_columns import detect_number_times
 from features.ingest.event_tables import EventSink
 from features.ingest.mapping import HistoryMapping, TableMapping
 from features.ingest.quarantine import SourceError
@@ -294,7 +295,7 @@ def set_time_format(block: DraftBlock) -> None:
     patterns = []
     for column in open_table(block.table.place).read(own) if own else ():
         known = strip_missing(column)
-        time_format = detect_format(known, share=0.9)
+        time_format = detect_format(known, share=0.9) or detect_number_times(known)
         if time_format is not None and time_format.pattern != ISO:
             patterns.append(time_format.pattern)
         elif time_format is None and is_day_month_ambiguous(known.drop_nulls()):

@@ -14,7 +14,14 @@ from features.history import TOUCHPOINT_SCHEMA
 from features.ingest.quarantine import MAX_SHARE
 from features.ingest.timestamps import parse_known_times
 from features.ingest.touchpoint_kinds import suggest_kinds
-from features.word_lists import cell_words, fold_word, heading_pattern, match_headings, stage_pattern
+from features.word_lists import (
+    cell_words,
+    fold_heading,
+    fold_word,
+    heading_pattern,
+    match_headings,
+    stage_pattern,
+)
 from training.config.file_survey import find_creation_date
 from training.config.inferred_stages import own_transitions, stage_name
 from training.config.late_facts import is_overwritten, is_owner
@@ -61,8 +68,11 @@ def _find_audit(profile: FileProfile) -> _Audit | None:
     return _Audit(field, stages[0], new) if stages else None
 
 
-def draft_events(leads: FileProfile, other: FileProfile, lead: str) -> tuple[list[DraftBlock], list[str]]:
-    """The events that a further table holds, and remarks on what it does not."""
+def draft_events(
+    leads: FileProfile, other: FileProfile, shared: tuple[str, str]
+) -> tuple[list[DraftBlock], list[str]]:
+    """The events of a further table that has a ``shared`` id, and remarks on what it does not hold."""
+    key, lead = shared
     if all(map(is_overwritten, other.dates)) and not _says_what_happened(leads, other, lead):
         when = ", ".join(map(repr, other.dates))
         remark = (
@@ -70,10 +80,10 @@ def draft_events(leads: FileProfile, other: FileProfile, lead: str) -> tuple[lis
         )
         return [], [remark]
     if not _has_stages_of_today(leads, other, lead):
-        return [_event_block(leads, other, lead)], []
+        return [_event_block(leads, other, key, lead)], []
     created = find_creation_date((n for n in other.dates if not is_overwritten(n)), other)
     blocks, remarks = own_transitions(other, lead, created or "")
-    if blocks and (also := _also(leads, other, lead)):
+    if blocks and (also := _also(leads, other, key, lead)):
         for block in blocks:
             block.keys["also"] = {"leads": also}
     return blocks, remarks
@@ -107,18 +117,23 @@ def _has_stages_of_today(leads: FileProfile, other: FileProfile, lead: str) -> b
 _ROWS_A_LEAD = 1.1
 
 
-def _event_block(leads: FileProfile, other: FileProfile, lead: str) -> DraftBlock:
+def _event_block(leads: FileProfile, other: FileProfile, key: str, lead: str) -> DraftBlock:
     """The events of a table with a row an event: entries into stages or touchpoints."""
-    created = find_creation_date((n for n in other.dates if not is_overwritten(n)), other)
+    dates = [name for name in other.dates if not is_overwritten(name)]
+    created = find_creation_date(_dates_of_events(other, dates, lead), other)
     occurred = created or next(iter(other.dates))
     keys: dict[str, Any] = {"columns": {"lead_id": lead, "occurred_at": occurred}}
     says: list[str] = []
-    if also := _also(leads, other, lead):
+    if strangers := _rows_of_nobody(leads, other, key, lead):
+        keys["join"] = [{"table": leads.table.name, "on": {lead: key}}]
+        says.append(
+            f"{strangers:,} rows have no {lead!r} of a lead: they belong to none yet, and are left out."
+        )
+        if key != leads.keys[0]:
+            keys["columns"]["lead_id"] = f"{leads.table.name}.{leads.keys[0]}"
+    elif also := _also(leads, other, key, lead):
         keys["also"] = {"leads": also}
         says.append(f"Ids of {lead!r} that are no lead's own are looked for in {also!r} of the leads.")
-    elif missing := _rows_of_nobody(leads, other, lead):
-        keys["join"] = [{"table": leads.table.name, "on": {lead: leads.keys[0]}}]
-        says.append(f"{missing:,} rows have no {lead!r}: they belong to no lead yet, and are left out.")
     block = DraftBlock("transitions", other.table, keys)
     block.says = says
     words, kinds = _words_and_kinds(other, lead)
@@ -164,11 +179,31 @@ def _is_one_day(days: pl.Series) -> bool:
     return bool(len(known)) and int((known == known.mode().min()).sum()) > _MOST * len(known)
 
 
-def _rows_of_nobody(leads: FileProfile, other: FileProfile, lead: str) -> int:
+def _dates_of_events(other: FileProfile, dates: list[str], lead: str) -> list[str]:
+    """The dates that differ between the rows of a lead; one that never does is no time of what it did."""
+    of_lead = other.frame.drop_nulls(lead).group_by(lead).agg(pl.len().alias(_ROWS), pl.col(dates).n_unique())
+    several = of_lead.filter(pl.col(_ROWS) > 1)
+    if several.is_empty():
+        return dates
+    return [name for name in dates if float((several[name] > 1).mean() or 0.0) > MAX_SHARE] or dates  # type: ignore[arg-type]
+
+
+_ROWS = "leadloop.rows"
+
+
+def _rows_of_nobody(leads: FileProfile, other: FileProfile, key: str, lead: str) -> int:
     """How many rows name no lead, as visits of strangers do; 0 where so few do that it is no custom."""
-    missing = other.frame[lead].null_count()
-    is_custom = missing > MAX_SHARE * other.frame.height
-    return missing if is_custom and leads.table.neighbours == other.table.neighbours else 0
+    if leads.table.neighbours != other.table.neighbours:
+        return 0
+    ids = _folded(other.frame[lead])
+    known = {key, _also(leads, other, key, lead) or key}
+    own = pl.concat([_folded(leads.frame[name]) for name in sorted({leads.keys[0], *known})])
+    strangers = int((~ids.is_in(own.implode())).fill_null(value=True).sum())
+    return strangers if strangers > MAX_SHARE * other.frame.height else 0
+
+
+def _folded(ids: pl.Series) -> pl.Series:
+    return ids.cast(pl.String).str.to_lowercase().alias("id")
 
 
 def _only_stage(other: FileProfile) -> str | None:
@@ -191,10 +226,11 @@ def _make_touchpoints(block: DraftBlock, other: FileProfile, words: list[str], k
     free = [name for name in words if not (_is_id(name) or _STATUS.search(name) or _STAGE.search(name))]
     named = [name for name in kinds if not _is_id(name)]
     stem = other.table.stem
-    known = suggest_kinds([_OF_EVENTS.sub("", stem)]) or ({stem: stem} if stem in KINDS else {})
-    candidates = [*named, *(name for name in free if name not in kinds and not known)]
+    known = _kind_of_table(stem)
+    texts = [name for name in free if name not in kinds and _holds_words(other.frame[name])]
+    candidates = [*named, *(texts if known is None else ())]
     if not candidates:
-        block.keys["constants"] = {"kind": next(iter(known.values()), stem)}
+        block.keys["constants"] = {"kind": known or stem}
         return
     columns = block.keys["columns"]
     columns["kind"] = candidates[0]
@@ -205,6 +241,21 @@ def _make_touchpoints(block: DraftBlock, other: FileProfile, words: list[str], k
         for name in candidates[1:]
         if name not in {*TOUCHPOINT_SCHEMA, *columns.values()}
     ]
+
+
+def _kind_of_table(stem: str) -> str | None:
+    """The kind of touchpoint that a table is called after as a whole, or else by one of its words."""
+    whole = [_OF_EVENTS.sub("", stem), stem]
+    for names in (whole, fold_heading(stem).split()):
+        kinds = {name: name for name in names if name in KINDS} | suggest_kinds(names)
+        if kinds:
+            return next(iter(kinds.values())) if len(set(kinds.values())) == 1 else None
+    return None
+
+
+def _holds_words(cells: pl.Series) -> bool:
+    """Whether most cells of a column have letters; numbers name no kind of touchpoint."""
+    return float(cells.cast(pl.String).str.contains(r"\p{L}").mean() or 0.0) > _MOST  # type: ignore[arg-type]
 
 
 def _is_id(name: str) -> bool:
@@ -235,9 +286,11 @@ def _stage_column(
     return None if kinds or tasks else status
 
 
-def _also(leads: FileProfile, other: FileProfile, lead: str) -> str | None:
+def _also(leads: FileProfile, other: FileProfile, shared: str, lead: str) -> str | None:
     """The column of leads that holds most of the ids of events that are no lead's own."""
     key = next(iter(leads.keys))
+    if shared != key:
+        return shared
     ids = other.frame[lead].cast(pl.String).drop_nulls().unique()
     unknown = ids.filter(~ids.is_in(leads.frame[key].cast(pl.String).implode()))
     if len(unknown) < _FEWEST_UNKNOWN:

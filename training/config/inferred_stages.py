@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -10,9 +11,10 @@ import polars as pl
 from features.clock import DAY
 from features.ingest.outcome_column import won_and_lost_stages
 from features.ingest.timestamps import parse_known_times
-from features.word_lists import bare_heading, heading_pattern, stage_pattern
+from features.word_lists import bare_heading, fold_heading, heading_pattern, stage_pattern
 from training.config.late_facts import is_overwritten
 from training.config.recipe import DraftBlock
+from training.config.stage_codes import unnamed_codes
 from training.config.stage_names import LOST, find_success, holds_both_ends
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _SUFFIX = re.compile(
 _OF_A_STAGE = re.compile(r"^(became an?|date entered|entered|date of|datum der|day of)[_\s]+", re.IGNORECASE)
 _PREFIX = re.compile(
     r"^(became an?|date entered|entered|date of|day of|datum (der|des|vom|von)|date (de la|de|du)"
-    r"|fecha de(l| la)?|data (de|da|do))[_\s]+|^date d\W",
+    r"|fecha de(l| la)?|data (de|da|do))[_\s]+|^date d\W|^hs_(v2_)?(lifecyclestage|date_entered)_",
     re.IGNORECASE,
 )
 _SAME, _ELSEWHERE, _FULL = 0.95, 0.05, 0.999
@@ -45,6 +47,8 @@ def stage_name(column: str) -> str:
     ('verlorenen Deals', 'perte')
     >>> stage_name("Date de conversion"), stage_name("ConvertedDate")
     ('conversion', 'Converted')
+    >>> stage_name("properties__hs_lifecyclestage_marketingqualifiedlead_date__value")
+    'marketingqualifiedlead'
     """
     return _SUFFIX.sub("", _PREFIX.sub("", bare_heading(column))) or column
 
@@ -74,7 +78,7 @@ def _status_transitions(
     """Entries into those stages of today that a date is filled for, and a remark on the others."""
     status = _own_status(leads)
     if status is None:
-        return [], []
+        return [], _unnamed_remarks(leads)
     dated: set[str] = set()
     blocks = []
     general = [name for name in dates if not _OF_A_STAGE.search(name)]
@@ -100,6 +104,8 @@ def _status_transitions(
         )
         return blocks, [remark] if others else []
     undated = [v for v in values if v not in dated]
+    if undated and all(map(str.isdecimal, values)):
+        return blocks, _unnamed_remarks(leads)
     remark = (
         f"{leads.name}: {status!r} is the stage of today, and no column says since when a lead is in "
         f"{_named(undated)}: these are no entries into a stage"
@@ -107,6 +113,22 @@ def _status_transitions(
     if lost := [v for v in undated if LOST.search(v)]:
         remark += f". Leads in {_named(lost)} count as open, and are called; add the day on which it was"
     return blocks, [remark] if undated else []
+
+
+def _unnamed_remarks(leads: FileProfile) -> list[str]:
+    """What to do where the stages of today are numbers that no table names."""
+    return [
+        f"{leads.name}: {column!r} holds the numbers {', '.join(values)}, and no file says what they mean: "
+        f"add a file {_file_of_codes(leads, column)} with the lines id,name and, for each number, such as "
+        f"{values[0]},Open, and the table that says when leads got there; or learn from this file alone, "
+        f"without dates: leadloop check --leads {shlex.quote(leads.name)} --label {shlex.quote(column)} "
+        "--positive NUMBER --negative NUMBER"
+        for column, values in unnamed_codes(leads)
+    ]
+
+
+def _file_of_codes(leads: FileProfile, column: str) -> str:
+    return f"{leads.table.stem}_{fold_heading(column).replace(' ', '_')}.csv"
 
 
 def _named(values: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ _SYNC = re.compile(
 )
 # Two words that need not stand side by side; single ones are in vocabulary/late_facts.toml.
 _DEAL = re.compile(
-    r"(deal|opportunit|abschluss|auftrag|won|closed?|expected|recurring|prorated|quote|angebot)[\w\s-]*"
+    r"(deal|opportunit|abschluss|auftrag|won|closed?|expected|estimated|projected|recurring|prorated|quote|angebot)[\w\s-]*"
     r"(amount|value|revenue|betrag|wert|umsatz|volumen|count|number|anzahl)"
     r"|(number|count|anzahl|num)[\w\s-]*(deal|opportunit|sales|activit|aktivität|meeting|call|contacted|notes|email|view|visit)"
     r"|^(deal_?)?(amount|value|betrag|auftragswert)$",
@@ -67,6 +67,8 @@ def late_reason(column: str, *, is_account: bool = False) -> str | None:
     ('people write into it at any time, names of persons too', None)
     >>> late_reason("Negócio - Valor"), late_reason("Deal - Anzahl der Mitarbeiter")
     ('it comes with the outcome', None)
+    >>> late_reason("Estimated Value"), late_reason("Assign")
+    ('it comes with the outcome', 'sales was given the lead')
     """
     bare = bare_heading(column)
     if _PERSON.search(bare):

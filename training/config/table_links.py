@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.ingest.quarantine import SourceError
+from features.parsing import has_single_values
 from features.word_lists import bare_heading, fold_heading, heading_pattern
 from training.config.late_facts import is_sync_stamp
 
@@ -45,21 +46,53 @@ def find_join_key(profile: FileProfile, other: FileProfile) -> tuple[str, str] |
         known = profile.frame[key].cast(pl.String)
         for name in _candidates(profile, other, key):
             values = other.frame[name].cast(pl.String).drop_nulls()
-            if not len(values) or float(values.is_in(known.implode()).mean() or 0) <= _OVERLAP:  # type: ignore[arg-type]
+            if not _overlap(values, known, other):
                 continue
             if _refers_to(profile, name, key) or not _are_whole_numbers(known):
                 return key, name
-            if _ID.search(bare_heading(name)) and values.n_unique() >= _least_share(key, name) * len(known):
+            found = values.filter(values.is_in(known.implode())).n_unique()
+            is_id = _ID.search(bare_heading(name)) and not _are_two_keys(profile, other, key, name)
+            if is_id and found >= _least_share(key, name) * len(known):
                 return key, name
     return None
 
 
+def _overlap(values: pl.Series, known: pl.Series, other: FileProfile) -> bool:
+    """Whether most values are known ids, or most ids are among the values of a table of events.
+
+    Of the visitors of a website few become leads; of a code most ids could be by chance.
+    """
+    if float(values.is_in(known.implode()).mean() or 0) > _OVERLAP:  # type: ignore[arg-type]
+        return True
+    may_hold_strangers = bool(other.dates) and not _are_whole_numbers(known)
+    return may_hold_strangers and float(known.is_in(values.implode()).mean() or 0) > _OVERLAP  # type: ignore[arg-type]
+
+
 def _candidates(profile: FileProfile, other: FileProfile, key: str) -> Iterator[str]:
     """The columns that may hold the key, those first whose name says so."""
-    names = [name for name in other.frame.columns if not is_sync_stamp(name)]
+    names = [
+        name
+        for name, dtype in other.frame.schema.items()
+        if has_single_values(dtype) and not is_sync_stamp(name)
+        if _refers_to(profile, name, key) or not _is_own_key(other, name)
+    ]
     yield from sorted(
         names, key=lambda name: (not _refers_to(profile, name, key), name != key, not _ID.search(name))
     )
+
+
+def _is_own_key(profile: FileProfile, name: str) -> bool:
+    """Whether a column is called after its own table, as "companyid" in "companies"."""
+    return name in profile.keys and fold_heading(name) not in _GENERIC and _names_table(profile, name)
+
+
+def _names_table(profile: FileProfile, name: str) -> bool:
+    """Whether the name of a column is that of a table, as "contact id" or "contact" that of "contacts"."""
+    heading = bare_heading(fold_heading(name)).split()
+    words = [word for word in heading if word not in _GENERIC]
+    stem = fold_heading(profile.table.stem).split()
+    may_refer = _ID.search(name) or len(heading) == 1
+    return bool(stem) and may_refer and any(_same_stem(word, stem[-1]) for word in words)
 
 
 def _refers_to(profile: FileProfile, name: str, key: str) -> bool:
@@ -67,11 +100,13 @@ def _refers_to(profile: FileProfile, name: str, key: str) -> bool:
     own, other = fold_heading(key), fold_heading(name)
     if own == other:
         return own not in _GENERIC
-    words = [word for word in bare_heading(other).split() if word not in _GENERIC]
-    stem = fold_heading(profile.table.stem).split()
-    if not stem or not _ID.search(name):
-        return False
-    return any(_same_stem(word, stem[-1]) for word in words)
+    return _names_table(profile, name)
+
+
+def _are_two_keys(profile: FileProfile, other: FileProfile, key: str, name: str) -> bool:
+    """Whether two columns called "id" are the keys of two tables, of which one names the other elsewhere."""
+    is_generic = {fold_heading(key), fold_heading(name)} <= _GENERIC
+    return is_generic and any(_names_table(other, column) for column in profile.frame.columns)
 
 
 def _least_share(key: str, name: str) -> float:
@@ -89,7 +124,9 @@ _GENERIC = frozenset({"id", "key", "uuid", "guid", "record id", "number", "no", 
 def _same_stem(word: str, table: str) -> bool:
     """Whether a word of a column names a table, be it in the singular: "company id" those of "companies"."""
     singular = re.sub(r"(ies|y|s|en)$", "", table)
-    return len(singular) >= _SHORTEST_STEM and re.sub(r"(ies|y|s|en|id)$", "", word) == singular
+    return (
+        len(singular) >= _SHORTEST_STEM and re.sub(r"(ies|y|s|en)$", "", re.sub(r"id$", "", word)) == singular
+    )
 
 
 def _are_whole_numbers(ids: pl.Series) -> bool:

@@ -7,6 +7,7 @@ import tomllib
 from datetime import UTC, datetime
 
 import duckdb
+import polars as pl
 import pytest
 
 from features.ingest.quarantine import SourceError
@@ -487,3 +488,228 @@ def test_another_day_of_an_event_stays_a_doubt(drafted, tmp_path):
     (events,) = drafted(prospects=prospects(), visits=entered_later("ended", lambda i: i % 2))["touchpoints"]
     assert "known_at" not in events["columns"]
     assert "occurred_at could also be 'ended'" in comments(tmp_path)
+
+
+def epochs(rows, unit, *names):
+    """The rows with some dates as whole numbers since 1970, so many of them a second."""
+
+    def number(text):
+        return None if text is None else int(datetime.fromisoformat(text + "Z").timestamp() * unit)
+
+    return [row | {name: number(row[name]) for name in names} for row in rows]
+
+
+@pytest.mark.parametrize(("unit", "pattern"), [(1, "epoch_s"), (1_000, "epoch_ms"), (1_000_000, "epoch_us")])
+def test_numbers_since_1970_are_dates(drafted, tmp_path, unit, pattern):
+    leads = epochs(prospects(), unit, "entered", "won_on", "last_activity_date")
+    leads = [{("entered_at" if k == "entered" else k): v for k, v in row.items()} for row in leads]
+    draft = drafted(prospects=leads, visits=epochs(visits(), unit, "at"))
+    assert {draft["leads"]["time_format"], draft["touchpoints"][0]["time_format"]} == {pattern}
+    assert draft["leads"]["columns"]["created_at"] == "entered_at"
+    history = read_dataset(load_config(tmp_path / "leadloop.toml"), tmp_path).history
+    assert history.leads["created_at"].min() == START
+    assert history.touchpoints.height == 240
+
+
+def coded(codes):
+    """Prospects whose status of today is a number."""
+    stages = {name: number for number, name in codes.items()}
+    rows = prospects()
+    return [
+        {k: v for k, v in row.items() if k not in {"state_of_affairs_status", "is_converted"}}
+        | {"status_id": stages[row["state_of_affairs_status"]]}
+        for row in rows
+    ]
+
+
+CODES = {1: "New", 2: "Talking", 3: "Won"}
+
+
+def test_codes_of_stages_are_named_by_the_table_that_says_what_they_mean(drafted, tmp_path):
+    statuses = [{"id": number, "title": name, "position": number} for number, name in CODES.items()]
+    draft = drafted(prospects=coded(CODES), visits=visits(), prospect_statuses=statuses)
+    (moves,) = draft["transitions"]
+    assert moves["where"] == {"status_id": "3"}
+    assert moves["values"]["stage"] == {str(number): name for number, name in CODES.items()}
+    assert draft["funnel"]["target"] == "Won"
+    assert "What the codes in 'status_id' mean says prospect_statuses.csv." in comments(tmp_path)
+    data = read_dataset(load_config(tmp_path / "leadloop.toml"), tmp_path)
+    assert set(data.history.transitions["stage"]) == {"Won"}
+
+
+def test_a_history_of_codes_is_one_of_stages_too(drafted):
+    moves = [
+        {"no": f"M{i}{code}", "prospect_id": f"P{i:04d}", "at": day(i + code), "stage_id": code}
+        for i in range(120)
+        for code in (1, 2, 3)[: 1 + i % 3]
+    ]
+    stages = [{"stage_id": number, "label": name} for number, name in CODES.items()]
+    draft = drafted(prospects=coded(CODES), moves=moves, deal_stages=stages)
+    (block,) = [each for each in draft["transitions"] if each["file"] == "moves.csv"]
+    assert block["values"]["stage"]["3"] == "Won"
+    assert draft["funnel"]["target"] == "Won"
+
+
+def test_a_table_of_other_things_names_no_stages(drafted):
+    branches = [{"id": number, "title": name} for number, name in ((1, "North"), (2, "South"), (3, "East"))]
+    with pytest.raises(SourceError, match="holds the numbers 1, 2, 3, and no file says what they mean"):
+        drafted(
+            prospects=[{k: v for k, v in row.items() if k != "won_on"} for row in coded(CODES)],
+            visits=visits(),
+            branches=branches,
+        )
+
+
+def test_numbers_that_nobody_names_are_refused_with_what_to_write(drafted):
+    rows = [{k: v for k, v in row.items() if k != "won_on"} for row in coded(CODES)]
+    with pytest.raises(SourceError) as refusal:
+        drafted(prospects=rows, visits=visits())
+    assert "add a file prospects_status_id.csv with the lines id,name" in str(refusal.value)
+    assert "leadloop check --leads prospects.csv --label status_id --positive NUMBER" in str(refusal.value)
+
+
+def with_addresses(rows):
+    return [row | {"email": f"p{int(row['prospect_id'][1:])}@x.de"} for row in rows]
+
+
+def attendances(strangers=0):
+    """Attendance at webinars, by address; every fifth is written in capitals."""
+    rows = [
+        {
+            "Email": f"p{i}@x.de" if i % 5 else f"P{i}@X.DE",
+            "Time in session": 10 + i % 9,
+            "Joined": day(i + 1),
+        }
+        for i in range(0, 120, 2)
+        for _ in range(2)
+    ]
+    return rows + [{**rows[0], "Email": f"s{i}@y.de"} for i in range(strangers)]
+
+
+def test_a_list_of_attendance_finds_leads_by_their_addresses(drafted, tmp_path):
+    draft = drafted(prospects=with_addresses(prospects()), zoom_webinar_attendees=attendances())
+    (events,) = draft["touchpoints"]
+    assert (events["also"], events["constants"]) == ({"leads": "email"}, {"kind": "webinar"})
+    history = read_dataset(load_config(tmp_path / "leadloop.toml"), tmp_path).history
+    assert history.touchpoints.height == 120
+    assert history.touchpoints["lead_id"].n_unique() == 60
+
+
+def test_visitors_who_are_no_leads_are_left_out_although_most_are_none(drafted, tmp_path):
+    clients = [row | {"client_id": f"10000{i}.17{i:08d}"} for i, row in enumerate(prospects())]
+    hits = [
+        {
+            "user_pseudo_id": clients[i % 120]["client_id"] if i < 240 else f"99{i}.1600000000",
+            "event_timestamp": int((START + (i % 120) * DAY + i) * 1e6),
+            "user_first_touch_timestamp": int((START - 9 * DAY + i % 120) * 1e6),
+            "event_name": ("page_view", "generate_lead")[i % 2],
+        }
+        for i in range(900)
+    ]
+    draft = drafted(prospects=clients, hits=hits)
+    (events,) = draft["touchpoints"]
+    assert events["columns"] == {
+        "lead_id": "prospects.prospect_id",
+        "occurred_at": "event_timestamp",
+        "kind": "event_name",
+    }
+    assert events["join"] == [{"table": "prospects", "on": {"user_pseudo_id": "client_id"}}]
+    assert "660 rows have no 'user_pseudo_id' of a lead" in comments(tmp_path)
+    data = read_dataset(load_config(tmp_path / "leadloop.toml"), tmp_path)
+    assert data.history.touchpoints.height == 240
+
+
+def test_what_a_deal_is_of_brings_its_attributes_and_is_no_event(drafted):
+    deals = [row | {"deal_id": i, "contact": 900 + i} for i, row in enumerate(prospects())]
+    deals = [{k: v for k, v in row.items() if k not in {"prospect_id", "branch"}} for row in deals]
+    contacts = [
+        {"id": 900 + i, "cdate": day(i - 3), "branch": "IT" if i % 2 else "Trade", "size": i % 7}
+        for i in range(120)
+    ]
+    draft = drafted(deals=deals, contacts=contacts)
+    assert draft["leads"]["join"] == [{"table": "contacts", "on": {"contact": "id"}}]
+    assert draft["leads"]["attributes"] == {"branch": "contacts.branch", "size": "contacts.size"}
+    assert "touchpoints" not in draft
+
+
+def test_a_table_of_companies_is_never_one_of_events(drafted):
+    leads = [row | {"prospect_id": 100 + i, "company": 1 + i // 2} for i, row in enumerate(prospects())]
+    companies = [{"companyid": n, "country": ("DE", "FR")[n % 2], "created": day(-n)} for n in range(1, 200)]
+    draft = drafted(prospects=leads, companies=companies)
+    assert "touchpoints" not in draft
+
+
+def test_names_that_a_tool_wraps_are_those_of_stages(drafted):
+    rows = [
+        {
+            ("properties__hs_lifecyclestage_customer_date__value" if k == "won_on" else k): v
+            for k, v in row.items()
+        }
+        for row in prospects()
+    ]
+    rows = [
+        {k: v for k, v in row.items() if k not in {"state_of_affairs_status", "is_converted"}} for row in rows
+    ]
+    (moves,) = drafted(prospects=rows, visits=visits())["transitions"]
+    assert list(moves["stages"].values()) == ["customer"]
+
+
+def test_columns_of_lists_are_no_ids(tmp_path):
+    paths = []
+    for name, rows in {"prospects": prospects(), "hits": visits()}.items():
+        frame = pl.DataFrame(rows)
+        params = pl.Series("params", [[{"key": "page", "value": {"string_value": "/"}}]] * frame.height)
+        paths.append(tmp_path / f"{name}.parquet")
+        frame.with_columns(params).write_parquet(paths[-1])
+    assert (
+        tomllib.loads(draft_config(paths, tmp_path))["touchpoints"][0]["columns"]["lead_id"] == "prospect_id"
+    )
+
+
+def test_the_keys_of_two_tables_are_not_one_where_a_column_names_the_other(drafted):
+    deals = [{"id": i, "contact_id": 119 - i, **row} for i, row in enumerate(prospects())]
+    deals = [{k: v for k, v in row.items() if k not in {"prospect_id", "branch"}} for row in deals]
+    contacts = [
+        {"id": i, "cdate": day(i), "contact_type": "Lead" if deals[119 - i]["won_on"] is None else "Customer"}
+        for i in range(120)
+    ]
+    draft = drafted(deals=deals, contacts=contacts)
+    assert "touchpoints" not in draft
+    assert draft["leads"]["join"] == [{"table": "contacts", "on": {"contact_id": "id"}}]
+
+
+def test_the_day_of_the_last_move_dates_the_ends_of_the_road(drafted):
+    draft = drafted(
+        prospects=with_change("MovedDate", ["New opportunity", "Qualified", "Lost"]), visits=visits()
+    )
+    (moves,) = draft["transitions"]
+    assert moves["columns"]["occurred_at"] == "MovedDate"
+    assert (draft["funnel"]["target"], draft["funnel"]["closed"]) == ("Qualified", ["Lost"])
+
+
+def test_a_sheet_kept_by_hand_is_a_flat_export_of_its_results(tmp_path):
+    rows = [
+        f"{i},{1 + i % 28:02d}.{1 + i % 9:02d}.2024,{'IT' if i % 2 else 'Handel'},"
+        f"{('qualifiziert', 'kein Interesse', '')[i % 3]},{1 + i % 28:02d}.12.2024"
+        for i in range(1, 90)
+    ]
+    (tmp_path / "Liste.csv").write_text(
+        "\n".join(["Nr.,Datum,Branche,Ergebnis,letzter Kontakt", *rows]) + "\n"
+    )
+    flat = tomllib.loads(draft_config([tmp_path / "Liste.csv"], tmp_path))["flat"]
+    assert (flat["label"], flat["positive"], flat["negative"]) == (
+        "Ergebnis",
+        "qualifiziert",
+        ["kein Interesse"],
+    )
+    assert flat["time"] == "Datum"
+
+
+def test_one_table_without_an_outcome_is_refused_with_the_way_of_a_flat_export(drafted):
+    rows = [
+        {k: v for k, v in row.items() if k not in {"won_on", "is_converted", "state_of_affairs_status"}}
+        | {"visited_on": day(i + 1) if i % 2 else None, "answer": "a" if i % 2 else "b"}
+        for i, row in enumerate(prospects())
+    ]
+    with pytest.raises(SourceError, match=r"without dates: .*leadloop check --leads .*'answer' \('a', 'b'\)"):
+        drafted(prospects=rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from crm_company import make_company
 from crm_databases import write_crm
 from crm_layouts import (
     as_data_export,
@@ -18,6 +19,7 @@ from crm_layouts import (
     salesforce,
     salesforce_report,
 )
+from crm_tables import suitecrm_tables
 from drafted_horizon import with_common_horizon
 from polars.testing import assert_frame_equal
 
@@ -387,3 +389,17 @@ def test_a_recipe_is_complete(recipe):
 def test_a_key_that_no_recipe_has_is_refused():
     with pytest.raises(ValueError, match="there is no key 'leeds'"):
         parse_recipe("x", "[[leeds]]")
+
+
+def test_calls_of_suitecrm_without_links_are_those_of_their_own_record(tmp_path):
+    tables = suitecrm_tables(make_company())
+    alone = {name: rows for name, rows in tables.items() if name not in {"calls_leads", "meetings_leads"}}
+    kinds = {}
+    for name, rows in (("linked", tables), ("alone", alone)):
+        (tmp_path / name).mkdir()
+        (found,) = draft([write_crm("duckdb", rows, tmp_path / name)], tmp_path / name)
+        history = data_set(found.text, tmp_path / name).history
+        activities = history.touchpoints.filter(pl.col("kind").is_in(["call", "meeting"]))
+        kinds[name] = activities.select("lead_id", "occurred_at", "kind").sort(pl.all())
+    assert_frame_equal(kinds["alone"], kinds["linked"])
+    assert kinds["alone"]["kind"].n_unique() == 2
