@@ -14,18 +14,21 @@ if TYPE_CHECKING:
 
     from training.config.file_survey import FileProfile
 
+_MARKS = ("_", "__", ".")
 _SAMPLE, _LEAST_SHARE, _MOST = 500, 0.05, 30
 
 
 def document_attributes(leads: FileProfile) -> dict[str, str]:
     """By name, the place of each value that the documents of leads often hold, as ``column.key``.
 
-    Values that are documents themselves, or lists, are no attributes. A name that is taken gets that of its
-    column before it.
+    Values that are documents themselves, or lists, are no attributes, nor are those that have a column of
+    their own, as tools that copy write both. A name that is taken gets that of its column before it.
     """
     places: dict[str, str] = {}
     for column in leads.frame:
         for key in _keys(column):
+            if any(f"{column.name}{mark}{key}" in leads.frame.columns for mark in _MARKS):
+                continue
             taken = key in leads.frame.columns or key in places
             places[f"{column.name} {key}" if taken else key] = f"{column.name}.{key}"
     return dict(list(places.items())[:_MOST])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tomllib
 from datetime import UTC, datetime
@@ -713,3 +714,12 @@ def test_one_table_without_an_outcome_is_refused_with_the_way_of_a_flat_export(d
     ]
     with pytest.raises(SourceError, match=r"without dates: .*leadloop check --leads .*'answer' \('a', 'b'\)"):
         drafted(prospects=rows)
+
+
+def test_what_a_document_and_a_column_of_its_own_both_hold_is_an_attribute_once(tmp_path):
+    frame = pl.DataFrame(prospects()).with_columns(properties_size=pl.int_range(120) % 7)
+    documents = [json.dumps({"size": n % 7, "country": "DE" if n % 2 else "FR"}) for n in range(120)]
+    frame.with_columns(properties=pl.Series(documents)).write_csv(tmp_path / "prospects.csv")
+    pl.DataFrame(visits()).write_csv(tmp_path / "visits.csv")
+    draft = tomllib.loads(draft_config([tmp_path / "prospects.csv", tmp_path / "visits.csv"], tmp_path))
+    assert draft["leads"]["attributes"] == {"country": "properties.country"}
