@@ -15,6 +15,7 @@ from features.account_folds import fold_accounts
 from features.cohort import KEYS
 from features.event_masks import PICKS, Rows, column_of, mask_rows, trend_values, working_name
 from features.history import ACCOUNT_PREFIX, LEAD_KNOWN_AT
+from features.memory_folds import SNAPSHOT, columns_read, fold_in_memory, is_folded_by_array
 from features.point_in_time import is_visible
 from features.spec import SOURCES
 
@@ -46,21 +47,101 @@ def compute_features(features: FeatureSet, history: LeadHistory, snapshots: Snap
         ``lead_id``, ``as_of`` and one column a spec (Float64, String for a category), one row a snapshot, in
         no promised order: a lazy frame of the history's own library, for pandas a plain frame.
     """
-    result = keys = _to_lazy(snapshots.frame)
+    folds = (
+        _InMemory(snapshots.frame) if _is_in_memory(history, snapshots) else _ByExpressions(snapshots.frame)
+    )
+    result = folds.keys
     for source in SOURCES:
         specs = [spec for spec in features.folds if spec.source == source]
         if specs:
-            values = _fold(history, source, keys, specs)
-            result = result.join(values, on=list(KEYS), how="left")
+            result = folds.append(result, _fold(history, source, folds, specs))
     return result.select(*KEYS, *map(feature_column, features.specs)).to_native()
 
 
-def _fold(history: LeadHistory, source: Source, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+class _ByExpressions:
+    """Folds by expressions alone, as any engine computes them.
+
+    Attributes:
+        keys: The snapshots.
+        by: The columns that name one.
+    """
+
+    by: tuple[str, ...] = KEYS
+
+    def __init__(self, snapshots: Any) -> None:
+        self.keys = _to_lazy(snapshots)
+
+    def fold(self, events: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+        """The values of specs on events, one row a snapshot that sees any."""
+        return _aggregate(join_visible_events(events, self.keys), specs)
+
+    def name(self, values: Rows) -> Rows:
+        """The values, which have ``KEYS``, with the columns ``by`` instead."""
+        return values
+
+    def append(self, rows: Rows, values: Rows) -> Rows:
+        """The rows, one a snapshot, with the columns of values beside them."""
+        return rows.join(values, on=list(self.by), how="left")
+
+
+class _InMemory:
+    """Folds of tables in memory: by array, and at once, so that pairs do not wait until all are folded.
+
+    Attributes:
+        keys: The snapshots, numbered.
+        by: The column with their number.
+    """
+
+    by: tuple[str, ...] = (SNAPSHOT,)
+
+    def __init__(self, snapshots: pl.DataFrame) -> None:
+        self._count = snapshots.height
+        self.keys = _to_lazy(snapshots.select(KEYS).with_row_index(SNAPSHOT))
+
+    def fold(self, events: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+        """As in ``_ByExpressions``."""
+        pairs = join_visible_events(events, self.keys).select(SNAPSHOT, "age", *columns_read(specs))
+        rows: pl.DataFrame = pairs.collect().to_native()
+        arrays = [spec for spec in specs if is_folded_by_array(spec)]
+        folds = _to_lazy(fold_in_memory(rows, self._count, arrays))
+        others = [spec for spec in specs if not is_folded_by_array(spec)]
+        if not others:
+            return folds
+        if rows[SNAPSHOT].is_sorted():  # groups that are slices cost half
+            rows = rows.with_columns(pl.col(SNAPSHOT).set_sorted())
+        return self.append(folds, _aggregate(_to_lazy(rows), others, self.by))
+
+    def append(self, rows: Rows, values: Rows) -> Rows:
+        """As in ``_ByExpressions``: where values stand in the order of the snapshots, without a join."""
+        frame: pl.DataFrame = rows.collect().to_native()
+        beside: pl.DataFrame = values.collect().to_native()
+        if beside[SNAPSHOT].equals(frame[SNAPSHOT]):
+            return _to_lazy(frame.hstack(beside.drop(SNAPSHOT)))
+        return _to_lazy(frame.join(beside, on=SNAPSHOT, how="left", maintain_order="left"))
+
+    def name(self, values: Rows) -> Rows:
+        """As in ``_ByExpressions``."""
+        seconds = nw.col("as_of").cast(nw.Int64)
+        keys, values = self.keys.with_columns(seconds), values.with_columns(seconds)
+        return keys.join(values, on=list(KEYS), how="inner").drop(*KEYS)
+
+
+_Folds = _ByExpressions | _InMemory
+
+
+def _is_in_memory(history: LeadHistory, snapshots: Snapshots) -> bool:
+    frames: tuple[object, ...] = (history.leads, history.touchpoints, history.transitions, snapshots.frame)
+    return all(isinstance(frame, pl.DataFrame) for frame in frames)
+
+
+def _fold(history: LeadHistory, source: Source, folds: _Folds, specs: Sequence[FeatureSpec]) -> Rows:
     """The values of specs on one source, one row a snapshot."""
     if source.startswith("account_"):
-        return _fold_colleagues(history, source, keys, specs)
-    rows = join_visible_events(_events(history, source), keys)
-    return _lead_columns(rows, specs) if source == "leads" else _aggregate(rows, specs)
+        return _fold_colleagues(history, source, folds, specs)
+    events = _events(history, source)
+    if source == "leads":
+        return _lead_columns(join_visible_events(events, folds.keys), specs, folds.by)
+    return folds.fold(events, specs)
 
 
 # Accounts up to this size cost less when each lead is paired with its colleagues' events (three leads half,
@@ -68,26 +149,30 @@ def _fold(history: LeadHistory, source: Source, keys: Rows, specs: Sequence[Feat
 _FEW = 4
 
 
-def _fold_colleagues(history: LeadHistory, source: Source, keys: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+def _fold_colleagues(
+    history: LeadHistory, source: Source, folds: _Folds, specs: Sequence[FeatureSpec]
+) -> Rows:
     """The values of specs on what colleagues did, one row a snapshot; small accounts in their own way."""
     events, members = _own_events(history, source), _to_lazy(history.leads).select("lead_id", "account_id")
     leads: object = history.leads
+    keys = folds.keys.select(*KEYS)
     # How large accounts are is known at once only of tables in memory.
     if not isinstance(leads, pl.DataFrame):
-        return fold_accounts(events, members, keys, specs)
+        return folds.name(fold_accounts(events, members, keys, specs))
     members = members.filter(~nw.col("account_id").is_null())
     size = nw.col("lead_id").count().over("account_id")
     small, large = (members.filter(which).collect() for which in ((size > 1) & (size <= _FEW), size > _FEW))
-    folds = []
+    values = []
     if len(small):
-        pairs = join_visible_events(_pair_with_colleagues(events, small.lazy()), keys)
-        folds.append(_aggregate(pairs, specs))
-    if len(large) or not folds:
-        folds.append(fold_accounts(events, large.lazy(), keys, specs))
+        own = folds.keys.join(small.lazy(), on="lead_id", how="semi").select(*folds.by)
+        pairs = _pair_with_colleagues(events, small.lazy())
+        values.append(folds.fold(pairs, specs).join(own, on=list(folds.by), how="semi"))
+    if len(large) or not values:
+        values.append(folds.name(fold_accounts(events, large.lazy(), keys, specs)))
     columns = [nw.col(column_of(spec)).cast(nw.String if spec.is_category else nw.Int64) for spec in specs]
     # Where snapshots count seconds in 32 bits, one of both ways has them in 64.
-    keys_alike = ("lead_id", nw.col("as_of").cast(nw.Int64))
-    return nw.concat([fold.select(*keys_alike, *columns) for fold in folds])
+    by = [nw.col(name).cast(nw.Int64) if name == "as_of" else nw.col(name) for name in folds.by]
+    return nw.concat([each.select(*by, *columns) for each in values])
 
 
 def visible_events(history: LeadHistory, snapshots: Snapshots, source: Source = "touchpoints") -> Any:
@@ -165,13 +250,13 @@ def _pair_with_colleagues(events: Rows, members: Rows) -> Rows:
     return pairs.join(events.rename({"lead_id": "colleague"}), on="colleague", how="inner")
 
 
-def _lead_columns(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+def _lead_columns(rows: Rows, specs: Sequence[FeatureSpec], by: Sequence[str]) -> Rows:
     """The values of specs on ``leads``, one row a snapshot."""
     columns = [nw.col(_own_name(spec.of) if spec.of else "age").alias(column_of(spec)) for spec in specs]
-    return rows.select(*KEYS, *columns)
+    return rows.select(*by, *columns)
 
 
-def _aggregate(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
+def _aggregate(rows: Rows, specs: Sequence[FeatureSpec], by: Sequence[str] = KEYS) -> Rows:
     """The values of specs on events, one row a snapshot that sees any.
 
     First one masked column a spec, then plain aggregates: every engine does these fast.
@@ -182,8 +267,8 @@ def _aggregate(rows: Rows, specs: Sequence[FeatureSpec]) -> Rows:
     if rows.implementation.is_pyspark():  # Spark adds up no Booleans
         counts = [column_of(spec) for spec in specs if spec.reduce == "count"]
         rows = rows.with_columns(nw.col(*counts).cast(nw.Int64)) if counts else rows
-    rows = rows.group_by(*KEYS).agg(*_flatten(_aggregates(spec) for spec in specs))
-    return rows.select(*KEYS, *map(_fold_column, specs))
+    rows = rows.group_by(*by).agg(*_flatten(_aggregates(spec) for spec in specs))
+    return rows.select(*by, *map(_fold_column, specs))
 
 
 def _flatten(groups: Iterable[Iterable[nw.Expr]]) -> list[nw.Expr]:
