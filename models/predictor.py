@@ -15,6 +15,7 @@ from models.calibration import PlattCalibration
 from models.encoding import FeatureEncoder
 from models.plugin_part import PART, PluginPart
 from models.single_row import SingleRowBooster
+from models.tree_scores import FEWEST_ROWS, build_tree_scores
 from models.tree_shap import build_tables
 from models.tree_structure import TreeStructureError, check_tree_structure
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import lightgbm as lgb
     from numpy.typing import NDArray
 
+    from models.tree_scores import TreeScores
     from models.tree_shap import TreeShapTables
 
 TREES, ENCODINGS, REST = "model.lgb", "encodings.json", "predictor.json"
@@ -125,6 +127,8 @@ class Predictor:
         columns = matrix[:, : self.encodings.tree_width]
         if len(matrix) == 1 and self._single_row is not None:
             return np.array([self._single_row.raw_score(columns[0])])
+        if len(matrix) >= FEWEST_ROWS and self._tree_scores is not None:
+            return self._tree_scores.log_odds(columns)
         # One thread: a second one makes single predictions jump from 0.06 to 11 ms on busy cores.
         return np.asarray(booster.predict(columns, raw_score=True, num_threads=1), dtype=np.float64)
 
@@ -151,6 +155,11 @@ class Predictor:
             return SingleRowBooster(self.booster, self.encodings.tree_width)
         except (AttributeError, ValueError):
             return None
+
+    @cached_property
+    def _tree_scores(self) -> TreeScores | None:
+        """What scores many rows at once, to the bit as LightGBM; None where LightGBM has to."""
+        return None if self.booster is None else build_tree_scores(self.booster, self.encodings.tree_width)
 
     @cached_property
     def _tree_shap_tables(self) -> TreeShapTables | None:

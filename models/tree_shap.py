@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.tree_structure import TreeStructureError, read_trees
+from models.tree_structure import (
+    DEFAULT_LEFT,
+    NAN_IS_MISSING,
+    ZERO,
+    ZERO_IS_MISSING,
+    TreeStructureError,
+    read_trees,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,10 +42,6 @@ _MOST_NUMBERS = 1 << 23
 _ROWS = 32
 # Leaves whose tables are computed together.
 _LEAVES = 256
-# Up to here LightGBM takes a number for zero.
-_ZERO = float(np.float32(1e-35))
-# The bits of LightGBM's ``decision_type``.
-_DEFAULT_LEFT, _ZERO_IS_MISSING, _NAN_IS_MISSING = 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ class TreeShapTables:
         """(n, splits + 1) whether each split lets each row pass to the left; the last one lets nobody."""
         known = rows[:, self._columns]
         is_nan = np.isnan(known)
-        known = np.where(is_nan | (np.abs(known) <= _ZERO), 0.0, known)
+        known = np.where(is_nan | (np.abs(known) <= ZERO), 0.0, known)
         passing = np.zeros((len(rows), len(self.splits) + 1), dtype=np.bool_)
         np.less_equal(known.take(self._column_places, axis=1), self._thresholds, out=passing[:, :-1])
         for missing, (splits, is_left) in ((is_nan, self._nan_splits), (known == 0, self._zero_splits)):
@@ -168,17 +171,17 @@ class TreeShapTables:
 
     @cached_property
     def _nan_splits(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        return self._splits_with_missing(_NAN_IS_MISSING)
+        return self._splits_with_missing(NAN_IS_MISSING)
 
     @cached_property
     def _zero_splits(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        return self._splits_with_missing(_ZERO_IS_MISSING)
+        return self._splits_with_missing(ZERO_IS_MISSING)
 
     def _splits_with_missing(self, kind: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """The splits that send a missing value its own way, and whether that is to the left."""
         decisions = np.array([split.decision for split in self.splits], dtype=np.int64)
         places = np.flatnonzero(decisions & kind)
-        return places, (decisions[places] & _DEFAULT_LEFT) > 0
+        return places, (decisions[places] & DEFAULT_LEFT) > 0
 
     @cached_property
     def _bits(self) -> NDArray[np.intp]:

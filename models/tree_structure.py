@@ -32,6 +32,10 @@ _MOST_LEAVES = 131_072
 # LightGBM's numbers, without what only Python reads, such as 1_000.
 _NUMBERS = re.compile(r"[0-9.eE+\-infa ]*")
 _MISSING_AND_DEFAULT = range(0, 11, 2)
+# The bits of LightGBM's ``decision_type``.
+DEFAULT_LEFT, ZERO_IS_MISSING, NAN_IS_MISSING = 2, 4, 8
+ZERO = float(np.float32(1e-35))
+"""Up to here LightGBM takes a number for zero."""
 
 
 class TreeStructureError(ValueError):
