@@ -85,7 +85,7 @@ class HashedIds:
     """Ids of which the hashes are in memory; the ids themselves are on disk."""
 
     def __init__(self, hashes: NDArray[np.uint64], read: Callable[[], pl.Series]) -> None:
-        self._hashes = np.sort(hashes)
+        self._hashes = SortedHashes(np.sort(hashes))
         self._read = read
 
     @cached_property
@@ -95,7 +95,7 @@ class HashedIds:
 
     def contains(self, ids: pl.Series) -> pl.Series:
         """As in ``KnownIds``."""
-        _, is_known = find_hashes(self._hashes, hash_words(ids))
+        _, is_known = self._hashes.find(hash_words(ids))
         return pl.Series(is_known).set(ids.is_null(), None)
 
 
@@ -110,7 +110,7 @@ class HashedLeads:
         read: Callable[[], pl.DataFrame],
     ) -> None:
         order = np.argsort(hashes)
-        self._hashes, self._parts, self.created = hashes[order], parts[order], created[order]
+        self._hashes, self._parts, self.created = SortedHashes(hashes[order]), parts[order], created[order]
         self._read = read
 
     def add_vanished(self, merges: Merges) -> HashedLeads:
@@ -118,9 +118,9 @@ class HashedLeads:
         if not merges:
             return self
         merged = hash_words(merges.merged_ids)
-        gone = merged[~find_hashes(self._hashes, merged)[1]]
+        gone = merged[~self._hashes.find(merged)[1]]
         return HashedLeads(
-            np.concatenate([self._hashes, gone]),
+            np.concatenate([self._hashes.hashes, gone]),
             np.concatenate([self._parts, np.full(len(gone), -1, np.int32)]),
             np.concatenate([self.created, np.full(len(gone), -1, np.int64)]),
             lambda: merges.add_vanished(self._read()),
@@ -133,7 +133,7 @@ class HashedLeads:
 
     def locate(self, rows: pl.DataFrame, *, dated: bool) -> pl.DataFrame:
         """As in ``LeadDirectory``."""
-        places, is_known = find_hashes(self._hashes, hash_words(rows["lead_id"]))
+        places, is_known = self._hashes.find(hash_words(rows["lead_id"]))
         columns = {PART: self._parts} | ({CREATED: self.created} if dated else {})
         unknown = pl.Series(~is_known)
         return rows.with_columns(
@@ -152,17 +152,50 @@ def hash_words(ids: pl.Series) -> NDArray[np.uint64]:
     return hashes
 
 
+# Up to so many bits a place is a number of 32 bits.
+_BITS_OF_PLACES = 31
+_MOST_STEPS = 32
+
+
+class SortedHashes:
+    """Hashes to find others among: each is looked for from where those stand that begin with the same bits.
+
+    Attributes:
+        hashes: (n,) all of them, sorted.
+    """
+
+    def __init__(self, hashes: NDArray[np.uint64]) -> None:
+        self.hashes = hashes
+        # About as many ranges as hashes, so that few have several.
+        bits = len(hashes).bit_length()
+        self._shift = np.uint64(64 - bits)
+        first_of_range = np.arange(1 << bits if len(hashes) else 0, dtype=np.uint64) << self._shift
+        begins = np.searchsorted(hashes, first_of_range)
+        self._begins = begins if bits > _BITS_OF_PLACES else begins.astype(np.int32)
+
+    def find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """(m,) place of the first hash that is no smaller, or else of the last, and (m,) whether it is it."""
+        if not len(self.hashes):
+            return np.zeros(len(hashes), np.intp), np.zeros(len(hashes), np.bool_)
+        last = len(self.hashes) - 1
+        places = np.minimum(self._begins[hashes >> self._shift], last).astype(np.intp)
+        waiting = np.flatnonzero(self.hashes[places] < hashes)
+        for _ in range(_MOST_STEPS):
+            waiting = waiting[places[waiting] < last]
+            if not len(waiting):
+                break
+            places[waiting] += 1
+            waiting = waiting[self.hashes[places[waiting]] < hashes[waiting]]
+        else:  # hashes that are not spread evenly
+            places[waiting] = np.minimum(np.searchsorted(self.hashes, hashes[waiting]), last)
+        return places, self.hashes[places] == hashes
+
+
 def find_hashes(
     known: NDArray[np.uint64], hashes: NDArray[np.uint64]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """(n,) places in the sorted ``known`` ones, and (n,) whether the hash is there."""
-    if not len(known):
-        return np.zeros(len(hashes), np.intp), np.zeros(len(hashes), np.bool_)
-    # In their order, neighbours find what is in the cache of the processor already.
-    order = np.argsort(hashes)
-    places = np.empty(len(hashes), np.intp)
-    places[order] = np.minimum(np.searchsorted(known, hashes[order]), len(known) - 1)
-    return places, known[places] == hashes
+    return SortedHashes(known).find(hashes)
 
 
 class HistoryCut:
