@@ -73,17 +73,18 @@ class ValidatedRows:
 
     def flag(self, bad: pl.Series, column: str, reason: Message, value: str | None = None) -> ValidatedRows:
         """Note the ``bad`` rows but keep them: a cell of theirs could not be used."""
+        if not bad.any():
+            return self
+        flagged = self.frame.filter(bad)
         cell: pl.Expr | pl.Series = pl.lit(value, pl.String)
         if value is None and column in self.frame.columns:
-            cell = parse_categories(self.frame[column]).filter(bad)
-        problems = self.frame.filter(bad).select(
+            cell = parse_categories(flagged[column])
+        problems = flagged.select(
             ROW,
             column=pl.lit(self.names.get(column, column)),
             value=cell,
             reason=pl.lit(str(reason)),
         )
-        if not problems.height:
-            return self
         return replace(
             self,
             problems=(*self.problems, problems.cast(_PROBLEM_SCHEMA)),  # type: ignore[arg-type]

@@ -366,6 +366,8 @@ def _stage(rows: ValidatedRows, column: ContractColumn, context: ValidationConte
 
 def _offer_stage(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
     rows = _word(rows, column, context)
+    if rows.frame[column.name].unique().drop_nulls().is_in(OFFER_STAGES).all():
+        return rows
     words = rows.frame[column.name].str.to_lowercase()
     unknown = ~words.is_in(OFFER_STAGES)
     reason = Message("ingest.no_such_offer_stage", stages=", ".join(OFFER_STAGES))
