@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from features.ingest import event_tables, repeated_events
+from features.ingest import event_tables, partitions, repeated_events
 from features.ingest.known_leads import HashedLeads, find_buckets
 from features.ingest.mapping import AttributeSelection, HistoryMapping, TableMapping
 from features.ingest.partitions import read_partitioned
@@ -94,6 +95,8 @@ def read_both(mapping, size=1, **options):
 def test_a_history_read_in_batches_is_the_one_read_at_once(mapping, monkeypatch, rows, ahead):
     monkeypatch.setattr(TableReader.batches, "__defaults__", (rows, None))
     monkeypatch.setattr(event_tables, "EVENT_ROWS", rows)
+    monkeypatch.setattr(partitions, "_FREE_ROWS", 2)
+    monkeypatch.setattr(partitions, "_FEWEST_ROWS", 2)
     whole, reading, histories = read_both(mapping, ahead=ahead)
     assert len(histories) > 2
     for name in TABLES:
@@ -134,6 +137,22 @@ def test_touchpoints_of_a_lead_stand_together_in_the_order_of_their_file(write):
     _, _, (history,) = read_both(mapping, size=100)
     found = history.touchpoints.select("lead_id", "kind").rows()
     assert found == [each for lead in "ba" for each in kinds if each[0] == lead]
+
+
+def test_events_lie_on_disk_a_part_at_a_time(monkeypatch, write):
+    monkeypatch.setattr(partitions, "_FEWEST_ROWS", 1)
+    ids = [f"lead-{i}" for i in range(64)]
+    leads = write("lead_id,created_at\n" + "".join(f"{each},2020-01-01\n" for each in ids), "l.csv")
+    rows = "".join(f"{each},2020-02-01,k{i}\n" for each in ids for i in range(10))
+    touches = write("lead_id,occurred_at,kind\n" + rows, "t.csv")
+    mapping = HistoryMapping(TableMapping(file=leads), touchpoints=(TableMapping(file=touches),))
+    with read_partitioned(mapping, NOW, leads=8) as parts:
+        count = len(parts.parts)
+        ((path, _, _),) = dict(parts.parts[0]._tables)["touchpoints"]
+        batches = pa.ipc.open_file(path).num_record_batches
+        assert sum(part.touchpoints.height for part in parts.histories()) == 640
+    assert count > 4
+    assert count <= batches <= count + 1
 
 
 def test_when_leads_became_known_is_read_in_batches(monkeypatch, write):
