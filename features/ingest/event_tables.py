@@ -160,6 +160,7 @@ def read_events(
         else:
             sink.forget(name, tally.batches)
             tally = reading.read_rows(once)
+    tally.problems = tally.problems.settle_planned(tally.rows, context.planned)
     if context.leads is not None:
         known, no_lead = context.leads, Message("ingest.no_such_lead")
         tally.problems = tally.problems.explain(

@@ -29,6 +29,8 @@ class ValidatedRows:
         frame: The good rows, each with its number in the source (``ROW``, from 0).
         problems: Frames of what is wrong: row, column, value and reason.
         dropped: How many rows were left out.
+        planned: How many rows of the future were left out of a table that may hold plans; whether they are a
+            mistake shows once all of its rows are read (``settle_planned``).
         names: The source's own name of a column, where that differs.
         remarks: Sentences on the table, each with the number of rows it is about.
         reasons: The messages behind the English reasons.
@@ -37,6 +39,7 @@ class ValidatedRows:
     frame: pl.DataFrame
     problems: tuple[pl.DataFrame, ...] = ()
     dropped: int = 0
+    planned: int = 0
     names: Mapping[str, str] = field(default_factory=dict)
     remarks: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, Message] = field(default_factory=dict)
@@ -51,25 +54,30 @@ class ValidatedRows:
         return cls(frame.with_row_index(ROW, first).with_columns(pl.col(ROW).cast(pl.Int64)))
 
     def reject(
-        self,
-        bad: pl.Expr | pl.Series,
-        column: str,
-        reason: Message,
-        value: str | None = None,
-        *,
-        tolerated: float = 0.0,
+        self, bad: pl.Expr | pl.Series, column: str, reason: Message, value: str | None = None
     ) -> ValidatedRows:
-        """Leave out the rows that are ``bad`` because of a column; null counts as good.
+        """Leave out the rows that are ``bad`` because of a column; null counts as good."""
+        left = self._leave_out(bad, column, reason, value)
+        return replace(left, dropped=self.dropped + self.frame.height - left.frame.height)
 
-        Up to the share ``tolerated`` they are told, but are no mistake that could stop a run.
-        """
+    def set_aside_planned(self, future: pl.Expr, column: str, reason: Message) -> ValidatedRows:
+        """Leave out the rows of the ``future`` of a table that may hold plans; null counts as past."""
+        left = self._leave_out(future, column, reason)
+        return replace(left, planned=self.planned + self.frame.height - left.frame.height)
+
+    def settle_planned(self, rows: int, most: float) -> ValidatedRows:
+        """Count rows of the future as bad ones if they are more than the share ``most`` of all ``rows``."""
+        if self.planned > most * rows:
+            return replace(self, dropped=self.dropped + self.planned, planned=0)
+        return self.add_notice("rows are planned for later and left out; they are no bad rows", self.planned)
+
+    def _leave_out(
+        self, bad: pl.Expr | pl.Series, column: str, reason: Message, value: str | None = None
+    ) -> ValidatedRows:
         mask = self.frame.select(bad=bad).to_series().fill_null(value=False)
         if not mask.any():
             return self
-        flagged = self.flag(mask, column, reason, value)
-        bad_rows = int(mask.sum())
-        counted = bad_rows if bad_rows > tolerated * len(mask) else 0
-        return replace(flagged, frame=self.frame.filter(~mask), dropped=self.dropped + counted)
+        return replace(self.flag(mask, column, reason, value), frame=self.frame.filter(~mask))
 
     def flag(self, bad: pl.Series, column: str, reason: Message, value: str | None = None) -> ValidatedRows:
         """Note the ``bad`` rows but keep them: a cell of theirs could not be used."""
@@ -120,6 +128,7 @@ class ValidatedRows:
             self,
             problems=before.problems + self.problems,
             dropped=before.dropped + self.dropped,
+            planned=before.planned + self.planned,
             reasons={**before.reasons, **self.reasons},
         )
         return reduce(lambda rows, remark: rows.add_notice(*remark), before.remarks.items(), joined)

@@ -324,15 +324,11 @@ def _end_days(rows: ValidatedRows, column: ContractColumn, context: ValidationCo
 
 
 def _reject_future(rows: ValidatedRows, column: ContractColumn, context: ValidationContext) -> ValidatedRows:
-    """The rows before the present; touchpoints of the future are planned, and no bad rows if they are few."""
-    tolerated = context.planned if column.name == "occurred_at" else 0.0
-    before = rows.dropped, rows.frame.height
-    future = pl.col(_PARSED) >= context.until
-    past = rows.reject(future, column.name, Message("ingest.future"), tolerated=tolerated)
-    if past.dropped != before[0]:
-        return past
-    text = "rows are planned for later and left out; they are no bad rows"
-    return past.add_notice(text, before[1] - past.frame.height)
+    """The rows before the present; touchpoints of the future are planned, unless most of a table are."""
+    future, reason = pl.col(_PARSED) >= context.until, Message("ingest.future")
+    if context.planned and column.name == "occurred_at":
+        return rows.set_aside_planned(future, column.name, reason)
+    return rows.reject(future, column.name, reason)
 
 
 _PARSED = "leadloop.parsed"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from features.clock import DAY
+from features.ingest import event_tables
 from features.ingest.mapping import HistoryMapping, TableMapping
 from features.ingest.observation_end import TableEnd, find_observation_end
 from features.ingest.quarantine import SourceError, TooManyBadRowsError
@@ -83,6 +84,19 @@ def test_touchpoints_of_the_future_are_planned_and_no_bad_rows(mapping, write):
     assert reading.history.touchpoints.height == 9
     assert reading.quarantine.rows == 0
     assert any("9 rows are planned for later and left out" in notice for notice in reading.notices)
+
+
+@pytest.mark.parametrize("rows_at_a_time", [2, 5, 1_000])
+def test_plans_at_the_end_of_a_long_table_are_those_of_the_whole_table(
+    mapping, write, monkeypatch, rows_at_a_time
+):
+    monkeypatch.setattr(event_tables, "EVENT_ROWS", rows_at_a_time)
+    past, future = "1,2020-01-02,call\n" * 18, "1,2090-01-01,call\n"
+    reading = read_history(touchpoints(mapping, write, past + future * 4), NOW)
+    assert (reading.history.touchpoints.height, reading.quarantine.rows) == (18, 0)
+    assert any("4 rows are planned for later and left out" in notice for notice in reading.notices)
+    with pytest.raises(TooManyBadRowsError, match="in the future"):
+        read_history(touchpoints(mapping, write, past + future * 19), NOW)
 
 
 def test_stages_of_the_future_are_bad_rows(mapping, write):
