@@ -115,23 +115,32 @@ def sniff_dialect(path: Path, encoding: Encoding | None = None) -> Dialect:
 
 
 def _refuse_other_quotes(path: Path, sample: Iterable[str], delimiter: str) -> None:
-    """Raise where quotes in cells are written with a backslash, or opened after a blank."""
-    mark = re.escape(delimiter)
+    """Raise where quotes in cells are written with a backslash, or opened after a blank.
+
+    What looks like it inside of a quoted cell, whose text ends with a delimiter and a blank, is none.
+    """
+    mark, is_quoted = re.escape(delimiter), False
     backslash = re.compile(rf'(?:^|{mark})"[^"\n]*\\"(?!{mark}|\s*$|")')
     blank = re.compile(rf'{mark} +"(?:[^"\n]|"")*"\s*(?:{mark}|$)')
     for number, line in enumerate(sample, 1):
-        if backslash.search(line):
+        if _finds_outside_quotes(backslash, line, is_quoted=is_quoted):
             msg = (
                 f"{path}, line {number}: a quote inside of a cell is written as a backslash and a quote; "
                 "in a CSV file it is doubled: export it so"
             )
             raise SourceError(msg)
-        if blank.search(line):
+        if _finds_outside_quotes(blank, line, is_quoted=is_quoted):
             msg = (
                 f"{path}, line {number}: a blank stands between {delimiter!r} and the quote that opens a "
                 "cell, so that the quotes do not hold the cell together; export without these blanks"
             )
             raise SourceError(msg)
+        is_quoted ^= line.count('"') % 2 == 1
+
+
+def _finds_outside_quotes(pattern: re.Pattern[str], line: str, *, is_quoted: bool) -> bool:
+    """Whether a pattern is found where no quoted cell is open; ``is_quoted`` where the line begins in one."""
+    return any((line.count('"', 0, found.start()) % 2 == 1) == is_quoted for found in pattern.finditer(line))
 
 
 def find_title_lines(lines: list[str], marks: str = DELIMITERS) -> int:

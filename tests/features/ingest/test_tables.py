@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from features.ingest import tables
@@ -389,6 +389,8 @@ cells = texts | st.text(" \",;\n'x\\\t|", max_size=6)
 
 
 @given(st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=8), st.sampled_from(",;"), st.booleans())
+@example(rows=[("", "; ", "\n")], mark=";", quoted=False)
+@example(rows=[("\n, ", "", '"'), ("x", "y", "z")], mark=",", quoted=True)
 def test_what_python_writes_is_what_is_read(tmp_path_factory, rows, mark, quoted):
     path = tmp_path_factory.mktemp("csv") / "rows.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
