@@ -182,6 +182,9 @@ def test_a_full_disk_loses_nothing_acknowledged_and_ends_with_room(small, caplog
         now = connection.exec_driver_sql("PRAGMA page_count").scalar()
     event.listen(small.writer.log, "begin", partial(pages, most=now + 8))
     lead_ids_acknowledged = [lead_id for i in range(10) for lead_id in acknowledged(small, 20 + i)]
+    # What comes last may be few records, which the room that is left holds; then the next ones fill it.
+    while last := acknowledged(small, 1):
+        lead_ids_acknowledged += last
     assert 0 < len(lead_ids_acknowledged) < 245
     assert small.writer.available is False
     assert "database or disk is full" in caplog.text
