@@ -18,6 +18,7 @@ from models.tree_structure import (
     NAN_IS_MISSING,
     ZERO,
     ZERO_IS_MISSING,
+    Split,
     TreeStructureError,
     read_trees,
 )
@@ -40,15 +41,6 @@ _MOST_ANSWERS = _ROWS * 2_000
 _WIDTHS = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Split:
-    """Whom a split lets pass to the left."""
-
-    column: int
-    threshold: float
-    decision: int
-
-
 @dataclass(frozen=True, eq=False)
 class TreeScores:
     """The trees of a booster, as bits.
@@ -60,7 +52,7 @@ class TreeScores:
         values: (trees, most leaves) what each leaf adds to the log-odds, from left to right.
     """
 
-    splits: tuple[_Split, ...]
+    splits: tuple[Split, ...]
     places: NDArray[np.intp]
     left: NDArray[Any]
     values: NDArray[np.float64]
@@ -134,19 +126,15 @@ def build_tree_scores(booster: lgb.Booster, columns: int) -> TreeScores | None:
     width = next((width for width in _WIDTHS if leaves <= width), None)
     if width is None:
         return None
-    own = [
-        [_Split(*each) for each in zip(tree.columns, tree.thresholds, tree.decisions, strict=True)]
-        for tree in trees
-    ]
-    splits = sorted({split for each in own for split in each})
+    splits = sorted({split for tree in trees for split in tree.splits})
     place = {split: number for number, split in enumerate(splits)}
     shape = (leaves - 1, len(trees))
     places, left = np.full(shape, len(splits), np.intp), np.zeros(shape, _WIDTHS[width])
     values = np.zeros((len(trees), leaves))
-    for number, (tree, of_tree) in enumerate(zip(trees, own, strict=True)):
+    for number, tree in enumerate(trees):
         order, bits = _leaves_in_order(tree)
-        places[: len(of_tree), number] = [place[split] for split in of_tree]
-        left[: len(of_tree), number] = bits
+        places[: len(bits), number] = [place[split] for split in tree.splits]
+        left[: len(bits), number] = bits
         values[number, : len(order)] = [tree.values[leaf] for leaf in order]
     return TreeScores(tuple(splits), places, left, values)
 

@@ -22,6 +22,7 @@ from models.tree_structure import (
     NAN_IS_MISSING,
     ZERO,
     ZERO_IS_MISSING,
+    Split,
     TreeStructureError,
     read_trees,
 )
@@ -42,15 +43,6 @@ _MOST_NUMBERS = 1 << 23
 _ROWS = 32
 # Leaves whose tables are computed together.
 _LEAVES = 256
-
-
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """Whom a split lets pass to the left."""
-
-    column: int
-    threshold: float
-    decision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +108,7 @@ class TreeShapTables:
         features: How many features contributions are of.
     """
 
-    splits: tuple[_Split, ...]
+    splits: tuple[Split, ...]
     patterns: NDArray[np.intp]
     first_rows: NDArray[np.intp]
     table: NDArray[np.float64]
@@ -209,7 +201,7 @@ def build_tables(booster: lgb.Booster, owner: Sequence[int], features: int) -> T
         trees = read_trees(booster.model_to_string(), len(owner))
     except TreeStructureError:
         return None
-    splits: dict[_Split, int] = {}
+    splits: dict[Split, int] = {}
     groups: list[_LeafGroup] = []
     for tree in trees:
         if (leaf_groups := _group_leaves(tree, splits)) is None:
@@ -240,12 +232,11 @@ def _features(group: _LeafGroup, owner: Sequence[int]) -> list[int]:
     return sorted({owner[step.column] for leaf in group.leaves for step in leaf.path})
 
 
-def _group_leaves(tree: Tree, splits: dict[_Split, int]) -> list[_LeafGroup] | None:
+def _group_leaves(tree: Tree, splits: dict[Split, int]) -> list[_LeafGroup] | None:
     """The leaves of a tree in groups, its splits being added to ``splits``; None where tables cannot do."""
     if 0 in tree.split_rows or 0 in tree.leaf_rows:
         return None
-    decisions = zip(tree.columns, tree.thresholds, tree.decisions, strict=True)
-    own = [splits.setdefault(_Split(*decision), len(splits)) for decision in decisions]
+    own = [splits.setdefault(split, len(splits)) for split in tree.splits]
     below = _splits_below(tree, own)
     groups: list[_LeafGroup] = []
     # Each node with the path to it and the group that it is in, if it is in one already.

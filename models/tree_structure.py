@@ -38,6 +38,21 @@ ZERO = float(np.float32(1e-35))
 """Up to here LightGBM takes a number for zero."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Split:
+    """Whom a split lets pass to the left.
+
+    Attributes:
+        column: The matrix column that it reads.
+        threshold: The number up to which rows go left.
+        decision: LightGBM's ``decision_type``.
+    """
+
+    column: int
+    threshold: float
+    decision: int
+
+
 class TreeStructureError(ValueError):
     """The text is not that of trees that LightGBM could have written; the message says where."""
 
@@ -89,6 +104,11 @@ class Tree:
     values: list[float]
     split_rows: list[int]
     leaf_rows: list[int]
+
+    @property
+    def splits(self) -> list[Split]:
+        """The splits, each with whom it lets pass to the left."""
+        return list(map(Split, self.columns, self.thresholds, self.decisions))
 
 
 def read_trees(text: str, columns: int) -> list[Tree]:

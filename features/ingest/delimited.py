@@ -140,7 +140,7 @@ def _refuse_other_quotes(path: Path, sample: Iterable[str], delimiter: str) -> N
 
 def _finds_outside_quotes(pattern: re.Pattern[str], line: str, *, is_quoted: bool) -> bool:
     """Whether a pattern is found where no quoted cell is open; ``is_quoted`` where the line begins in one."""
-    return any((line.count('"', 0, found.start()) % 2 == 1) == is_quoted for found in pattern.finditer(line))
+    return any((line.count('"', 0, match.start()) % 2 == 1) == is_quoted for match in pattern.finditer(line))
 
 
 def find_title_lines(lines: list[str], marks: str = DELIMITERS) -> int:

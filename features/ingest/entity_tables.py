@@ -33,8 +33,8 @@ from features.ingest.known_leads import (
     HistoryCut,
     ListedIds,
     ListedLeads,
+    SortedHashes,
     find_buckets,
-    find_hashes,
     hash_words,
 )
 from features.ingest.lead_ids import ambiguous_addresses, leave_out_deleted
@@ -434,7 +434,7 @@ class _EntityTable:
         if self.mapping.deleted is None:
             return None
         gone = pl.concat([pl.Series(dtype=pl.String), *tally.deleted])
-        living = pl.Series(find_hashes(np.sort(hashes), hash_words(gone))[1])
+        living = pl.Series(SortedHashes(np.sort(hashes)).find(hash_words(gone))[1])
         for further in tally.further:
             for column in self.also:
                 living |= gone.is_in(parse_categories(further[column]).drop_nulls().implode())

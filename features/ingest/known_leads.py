@@ -191,13 +191,6 @@ class SortedHashes:
         return places, self.hashes[places] == hashes
 
 
-def find_hashes(
-    known: NDArray[np.uint64], hashes: NDArray[np.uint64]
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """(n,) places in the sorted ``known`` ones, and (n,) whether the hash is there."""
-    return SortedHashes(known).find(hashes)
-
-
 class HistoryCut:
     """Cuts a history into parts by a hash of the account, or of the lead where it has none."""
 

@@ -152,13 +152,13 @@ def format_checks(checks: tuple[Check, ...], names: DisplayNames | None = None) 
         yield f"{check.code}  {_HOLDS[check.outcome]:14}  {check.title}{because}"
     alike = groupby(sorted_findings(checks), lambda each: (each.code, each.severity, str(each.message)))
     for (code, severity, message), findings in alike:
-        columns = [_displayed(each.column, names) for each in findings if each.column]
+        columns = [_column_for_people(each.column, names) for each in findings if each.column]
         more = [f"{len(columns) - _COLUMNS_SHOWN} more"] if len(columns) > _COLUMNS_SHOWN else []
         where = f"{', '.join(columns[:_COLUMNS_SHOWN] + more)}: " if columns else ""
         yield f"{code}  {severity:6}  {where}{message}"
 
 
-def _displayed(column: str, names: DisplayNames | None) -> str:
+def _column_for_people(column: str, names: DisplayNames | None) -> str:
     named = None if names is None else names.texts.get(column)
     return column if named is None else f"{named.en} ({column})"
 
