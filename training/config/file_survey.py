@@ -69,7 +69,10 @@ class FileProfile:
         """The columns that hold dates, each with its format; stamps of a sync are none."""
         roles = (each for each in self.roles if not is_sync_stamp(each.column))
         columns = [self.frame[each.column] for each in roles if each.role in {"date", "constant"}]
-        formats = {c.name: detect_format(c, share=DATE_SHARE) or detect_number_times(c) for c in columns}
+        formats = {
+            column.name: detect_format(column, share=DATE_SHARE) or detect_number_times(column)
+            for column in columns
+        }
         known = {name: each for name, each in formats.items() if each is not None}
         # A number for the day beside one for the second only repeats it.
         moments = {name: each for name, each in known.items() if each.pattern != NUMBERED_DAY}
@@ -116,7 +119,8 @@ class FileProfile:
     @staticmethod
     def _may_change(date: str, patterns: list[HeadingPattern]) -> bool:
         """Whether a date is that of a change of what the patterns name, or names nothing that was changed."""
-        return any(p.search(date) for p in patterns) or not any(p.search(date) for p in _STAGES)
+        is_named = any(pattern.search(date) for pattern in patterns)
+        return is_named or not any(pattern.search(date) for pattern in _STAGES)
 
     @property
     def stage_outcomes(self) -> StageOutcomes | None:
