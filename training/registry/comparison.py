@@ -162,7 +162,7 @@ def save_evidence(out: Path, evidence: PromotionEvidence, rows: pl.DataFrame) ->
 
 
 def high_severity_findings(card: ModelCard) -> tuple[str, ...]:
-    """Code and column of the findings of high severity on a model card."""
+    """Code and column of the findings of high severity on a model card; what is of no column, in full."""
     return tuple(_in_short(note) for note in card.findings if note["severity"] == "high")
 
 
@@ -330,4 +330,5 @@ def _too_few(y: Floats) -> NotComparable | None:
 
 
 def _in_short(finding: dict[str, str]) -> str:
-    return f"{finding['code']} {finding['column'] or 'all columns'}"
+    code, column = finding["code"], finding["column"]
+    return f"{code} {column}" if column else f"{code}: {finding['message']}"

@@ -31,6 +31,7 @@ from training.registry.comparison import (
     compare_held_out,
     compare_on_later_rows,
     held_out_performance,
+    high_severity_findings,
     no_champion,
 )
 from training.registry.promotion import PromotionGate, PromotionRefusedError, decide, promote_model, rollback
@@ -231,6 +232,16 @@ def test_an_open_check_of_high_severity_shuts_the_gate():
     truth, y = world()
     verdict = decide(spoken_for(y, truth, grave=("LC001 lead_quality",)), no_champion(), GATE)
     assert verdict.reasons == ("a check of high severity is open: LC001 lead_quality",)
+
+
+def test_a_finding_of_no_column_is_told_in_full():
+    severities = {"LC001": ("high", "lead_quality"), "LC004": ("medium", "note"), "LC017": ("high", "")}
+    findings = [
+        {"code": code, "severity": severity, "column": column, "message": f"what {code} says"}
+        for code, (severity, column) in severities.items()
+    ]
+    told = high_severity_findings(SimpleNamespace(findings=findings))
+    assert told == ("LC001 lead_quality", "LC017: what LC017 says")
 
 
 def test_the_comparison_is_that_of_scikit_learn():
