@@ -108,4 +108,6 @@ def test_a_list_without_open_leads_says_how_many_are_dormant_and_shows_them(by_h
         link = re.search(r'class="button" href="([^"]+)">Show dormant leads', page)[1]
         shown = browser.get(html.unescape(link)).text
         assert all(f"old {number}" in shown for number in range(3))
+        assert "3 dormant leads match" in shown
+        assert "0 open leads" not in page + shown
         assert "3 Leads ruhen" in browser.get("/console", headers={"accept-language": "de"}).text
